@@ -1,0 +1,1 @@
+"""The desktop program: click, see the mask and its names, accept with one key."""

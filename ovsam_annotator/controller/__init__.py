@@ -1,0 +1,1 @@
+"""The only place that sees both the model and the views."""

@@ -1,0 +1,1 @@
+"""From prompts to predictions, off the GUI thread."""

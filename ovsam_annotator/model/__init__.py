@@ -1,0 +1,1 @@
+"""Documents, history, tools and geometry; neither Qt nor torch."""

@@ -1,0 +1,1 @@
+"""Widgets: verbs in, signals out."""

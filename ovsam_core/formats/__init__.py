@@ -1,0 +1,1 @@
+"""Annotation files as pure functions between dictionaries and records."""

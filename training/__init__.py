@@ -1,0 +1,1 @@
+"""Training and evaluation: the stages of the paper, one script each."""
