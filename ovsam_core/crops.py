@@ -1,0 +1,51 @@
+"""Square crops round a box: what the crop branch and the zoom pass look at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["crop_square", "square_window"]
+
+_SMALLEST_SIDE = 8
+"""Pixels; a click on one pixel still gets a few neighbours to be recognised by."""
+
+
+def square_window(box_xyxy: ArrayLike, scale: float) -> tuple[int, int, int]:
+    """Return the square (x, y, side) in whole pixels round a box, `scale` times the box's longer side.
+
+    The square may reach beyond the picture; it is never moved or cut, so that the object stays in its middle.
+    """
+    x1, y1, x2, y2 = np.asarray(box_xyxy, np.float64)
+    side = max(_SMALLEST_SIDE, round(max(x2 - x1, y2 - y1) * scale))
+    return round((x1 + x2 - side) / 2), round((y1 + y2 - side) / 2), side
+
+
+def crop_square(
+    image: NDArray[np.uint8], box_xyxy: ArrayLike, *, scale: float, size: int, fill: int = 127
+) -> NDArray[np.uint8]:
+    """Cut the square round a box out of a picture and resize it.
+
+    Args:
+        image: (H, W, 3) or (H, W) uint8.
+        box_xyxy: (4,) pixels, far edges exclusive.
+        scale: side of the square over the longer side of the box; 1.2 and 1.6 are the crop branch's.
+        size: side of the answer in pixels.
+        fill: value outside the picture; 127 is zero after the starter's normalisation.
+
+    Returns:
+        (size, size, 3) or (size, size) uint8; shrunk by area averaging, enlarged bilinearly.
+    """
+    x, y, side = square_window(box_xyxy, scale)
+    height, width = image.shape[:2]
+    left, top, right, bottom = max(x, 0), max(y, 0), min(x + side, width), min(y + side, height)
+    canvas = np.full((side, side, *image.shape[2:]), fill, np.uint8)
+    if right > left and bottom > top:
+        canvas[top - y : bottom - y, left - x : right - x] = image[top:bottom, left:right]
+    how = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(canvas, (size, size), interpolation=how), np.uint8)
