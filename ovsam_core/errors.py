@@ -1,6 +1,18 @@
 """The exceptions this package raises at its borders; each message names the file and the field it is about."""
 
-__all__ = ["AssetError", "CheckpointError", "FormatError", "ModelError", "OvsamError", "PictureError", "PromptError", "StoreError", "VocabularyError"]
+__all__ = [
+    "AssetError",
+    "CheckpointError",
+    "DownloadError",
+    "EmbeddingError",
+    "FormatError",
+    "ModelError",
+    "OvsamError",
+    "PictureError",
+    "PromptError",
+    "StoreError",
+    "VocabularyError",
+]
 
 
 class OvsamError(Exception):
@@ -37,3 +49,11 @@ class FormatError(OvsamError):
 
 class StoreError(OvsamError):
     """A project file is damaged, locked, or of another version."""
+
+
+class DownloadError(ModelError):
+    """A file could not be fetched, or is not what was published; what arrived is kept."""
+
+
+class EmbeddingError(OvsamError):
+    """A saved embedding is missing, damaged or of another model, or cannot be written."""
