@@ -1,0 +1,1 @@
+"""Names: what a mask can be called."""
