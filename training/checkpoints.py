@@ -1,0 +1,171 @@
+"""Checkpoints without pickle: written beside, then renamed, so that a stop at any moment leaves the last one intact."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from ovsam_core.errors import CheckpointError, OvsamError
+from training.args import differences
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torch import Tensor
+
+__all__ = ["Checkpoint", "DiskFullError", "latest", "load", "load_optimizer", "optimizer_tensors", "save"]
+
+_PREFIX = "step-"
+_TEMPORARY = ".writing-"
+
+
+class DiskFullError(OvsamError):
+    """There is no room for the next checkpoint; the last one is intact."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint read back.
+
+    Attributes:
+        path: its folder.
+        model: trained parameters and buffers by name.
+        ema: their moving average; empty without one.
+        optimizer: flattened optimiser tensors.
+        state: step, epoch, best figure, configuration and architecture.
+    """
+
+    path: Path
+    model: dict[str, Tensor]
+    ema: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    state: dict[str, Any]
+
+
+def save(
+    folder: Path,
+    *,
+    step: int,
+    parts: Mapping[str, Mapping[str, Tensor]],
+    state: Mapping[str, Any],
+    keep: int,
+    also_keep: int | None = None,
+) -> Path:
+    """Write `folder/step-N` atomically and drop all but the newest `keep` (and step `also_keep`).
+
+    Args:
+        folder: the run's folder.
+        step: number of finished optimiser steps.
+        parts: file stem → tensors; each becomes one safetensors file.
+        state: JSON-able values.
+        keep: how many of the newest checkpoints stay.
+        also_keep: a step that stays too (the best one).
+
+    Raises:
+        DiskFullError: no room; nothing half-written stays behind.
+    """
+    target = folder / f"{_PREFIX}{step:08d}"
+    beside = folder / f"{_TEMPORARY}{step:08d}"
+    shutil.rmtree(beside, ignore_errors=True)
+    try:
+        beside.mkdir(parents=True)
+        for name, tensors in parts.items():
+            plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+            save_file(plain, beside / f"{name}.safetensors")
+        (beside / "state.json").write_text(json.dumps(dict(state), indent=1), encoding="utf-8")
+        for file in beside.iterdir():
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())
+        shutil.rmtree(target, ignore_errors=True)
+        beside.rename(target)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        if _is_full(error):
+            last = latest(folder)
+            raise DiskFullError(
+                f"{target}: the disk is full; the last checkpoint is {last or 'none'}; resume once there is room"
+            ) from error
+        raise
+    steps = sorted(_steps(folder))
+    for old in steps[:-keep] if keep else []:
+        if old != also_keep:
+            shutil.rmtree(folder / f"{_PREFIX}{old:08d}", ignore_errors=True)
+    return target
+
+
+def latest(folder: Path) -> Path | None:
+    """Return the newest complete checkpoint of a run, or None."""
+    steps = _steps(folder)
+    return folder / f"{_PREFIX}{max(steps):08d}" if steps else None
+
+
+def load(path: Path, architecture: Mapping[str, Any] | None = None) -> Checkpoint:
+    """Read one checkpoint folder.
+
+    Args:
+        path: the folder.
+        architecture: what the model at hand is; a checkpoint that differs is refused.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, or the architecture differs (the fields are named).
+    """
+    try:
+        state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        parts = {file.stem: load_file(file) for file in path.glob("*.safetensors")}
+    except (OSError, ValueError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: the checkpoint cannot be read ({error})") from error
+    if architecture is not None:
+        wrong = _architecture_differences(state.get("architecture", {}), architecture)
+        if wrong:
+            raise CheckpointError(f"{path}: made by another architecture: {'; '.join(wrong)}")
+    return Checkpoint(path, parts["model"], parts.get("ema", {}), parts.get("optimizer", {}), state)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Flatten the optimiser's per-parameter state to `index.name` tensors."""
+    return {
+        f"{index}.{name}": value if isinstance(value, torch.Tensor) else torch.tensor(value)
+        for index, state in optimizer.state_dict()["state"].items()
+        for name, value in state.items()
+    }
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put flattened tensors back; the groups' options stay those of the optimiser at hand."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, name = key.split(".", 1)
+        state.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _steps(folder: Path) -> list[int]:
+    return [int(p.name.removeprefix(_PREFIX)) for p in folder.glob(f"{_PREFIX}*") if (p / "state.json").exists()]
+
+
+def _is_full(error: Exception) -> bool:
+    full = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+    return (isinstance(error, OSError) and error.errno in full) or any(f"os error {c}" in str(error) for c in full)
+
+
+def _architecture_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    found = []
+    for key in sorted(set(old) | set(new)):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, list) and isinstance(b, list) and a != b:
+            gone, added = [x for x in a if x not in b], [x for x in b if x not in a]
+            sample = [f"only in the checkpoint: {', '.join(gone[:4])}"] if gone else []
+            sample += [f"only in the model: {', '.join(added[:4])}"] if added else []
+            found.append(f"{key} ({'; '.join(sample)})")
+        elif a != b:
+            found += differences({key: a}, {key: b})
+    return found
