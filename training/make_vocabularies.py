@@ -175,6 +175,7 @@ def coco_rows(path: Path, wordnet: WordNet, lvis: Sequence[dict[str, str]]) -> l
                 "parent": wordnet.parent_of(offset) if offset else "",
                 "coco_id": str(category["coco_id"]),
                 "split": category["split"] or "",
+                "spoken": "" if category["name"] in category["synonyms"] else "|".join(category["synonyms"]),
             }
         )
     return rows
