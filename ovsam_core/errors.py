@@ -2,6 +2,7 @@
 
 __all__ = [
     "AssetError",
+    "CancelledError",
     "CheckpointError",
     "DownloadError",
     "EmbeddingError",
@@ -57,3 +58,7 @@ class DownloadError(ModelError):
 
 class EmbeddingError(OvsamError):
     """A saved embedding is missing, damaged or of another model, or cannot be written."""
+
+
+class CancelledError(OvsamError):
+    """The caller asked to stop; what was finished until then is kept."""

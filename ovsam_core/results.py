@@ -27,12 +27,14 @@ class Label:
         name: its unique display name.
         score: calibrated probability among the vocabulary's names and "none of these".
         decided_by: the branch that put it where it stands.
+        folded: further names of the same WordNet parent that the list has no room for.
     """
 
     entry_id: str
     name: str
     score: float
     decided_by: Branch
+    folded: tuple[Label, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
