@@ -65,9 +65,12 @@ def classification_loss(
 
 
 def point_sample(maps: Tensor, points: Tensor) -> Tensor:
-    """Read maps (N, H, W) bilinearly at points (N, P, 2), x and y in 0 to 1 over the map's extent → (N, P)."""
+    """Read maps (N, H, W) bilinearly at points (N, P, 2), x and y in 0 to 1 over the map's extent → (N, P).
+
+    The border is repeated: with zeros round the map, every point at its edge would look uncertain.
+    """
     grid = (2.0 * points - 1.0)[:, :, None]  # (N, P, 1, 2)
-    return F.grid_sample(maps[:, None], grid.to(maps.dtype), align_corners=False)[:, 0, :, 0]
+    return F.grid_sample(maps[:, None], grid.to(maps.dtype), padding_mode="border", align_corners=False)[:, 0, :, 0]
 
 
 @torch.no_grad()
