@@ -265,7 +265,7 @@ def _decode_deep(path: Path, data: bytes) -> NDArray[Any]:
             with tifffile.TiffFile(io.BytesIO(data)) as file:
                 page = file.pages[0]
                 pixels = page.asarray()
-                planar = pixels.ndim == 3 and page.axes.startswith("S")  # type: ignore[union-attr]
+                planar = pixels.ndim == 3 and page.axes.startswith("S")
             if planar:
                 pixels = np.moveaxis(pixels, 0, -1)
             return _checked_deep(path, pixels)
@@ -276,11 +276,12 @@ def _decode_deep(path: Path, data: bytes) -> NDArray[Any]:
     import cv2  # noqa: PLC0415 - slow to import and seldom needed
 
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
         raise PictureError(f"{path}: damaged picture ({str(error).strip()})") from error
-    if pixels is None:
+    if decoded is None:
         raise PictureError(f"{path}: not a picture this program can read")
+    pixels = decoded
     if pixels.ndim == 3 and pixels.shape[2] >= 3:
         order = (2, 1, 0, 3)[: pixels.shape[2]]  # OpenCV decodes to BGR(A)
         pixels = pixels[..., order]
@@ -308,7 +309,8 @@ def _turn(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
 
 def _colour_channels(pixels: NDArray[Any]) -> int:
     """Channels without alpha: 2 is grey with alpha, 4 is RGB with alpha."""
-    return {2: 1, 4: 3}.get(pixels.shape[2], pixels.shape[2])
+    channels: int = pixels.shape[2]
+    return channels - 1 if channels in (2, 4) else channels
 
 
 def _percentiles(values: NDArray[Any]) -> tuple[float, float]:
