@@ -51,10 +51,8 @@ def rank(
     """
     if top_k <= 0:
         return ()
-    deep = min(len(scores), _POOL * top_k)
-    best = np.argpartition(-scores, deep - 1)[:deep] if deep < len(scores) else np.arange(len(scores))
-    # Ties are settled by position, so that equal input gives an equal list.
-    best = best[np.lexsort((best, -scores[best]))]
+    # Stable: ties are settled by position, so that equal input gives an equal list.
+    best = np.argsort(-scores, kind="stable")[: _POOL * top_k]
     shown: list[int] = []
     folded: dict[int, list[int]] = {}
     last_of: dict[str, list[int]] = {}

@@ -80,10 +80,11 @@ class EncodedVocabulary:
             (N, K) float32 on the CPU.
         """
         vectors = regions.detach().float().cpu()
-        # A few regions are bound by memory: matrix-vector products read the rows at twice the speed of the matrix product.
-        few = len(vectors) <= _FEW_REGIONS
-        product = torch.stack([self._matrix.mv(v) for v in vectors]) if few else vectors @ self._matrix.T
-        cosines = product.numpy()  # (N, R)
+        # A few regions are bound by memory: matrix-vector products read the rows twice as fast as the matrix product.
+        if len(vectors) <= _FEW_REGIONS:
+            cosines = np.stack([self._matrix.mv(vector).numpy() for vector in vectors])  # (N, R)
+        else:
+            cosines = (vectors @ self._matrix.T).numpy()
         if len(self.starts) != len(self.rows):
             cosines = np.maximum.reduceat(cosines, self.starts, axis=1)  # (N, K)
         return torch.from_numpy(cosines).mul_(scale)
@@ -140,7 +141,7 @@ def encode_vocabulary(
             raise CancelledError(f"{vocabulary.id}: stopped after {done} of {len(wanted)} phrases, which are kept")
     rows = np.stack([known[phrase] for group in phrases for phrase in group])
     starts = np.cumsum([0, *(len(group) for group in phrases[:-1])])
-    digest = xxhash.xxh3_128_hexdigest(f"{vocabulary.digest} {text_hash} {templates_digest(templates)}")
+    digest = xxhash.xxh3_128_hexdigest(f"{vocabulary.digest} {text_hash} {templates_digest(templates)}".encode())
     return EncodedVocabulary(vocabulary, rows, starts, digest)
 
 

@@ -28,7 +28,7 @@ _VARIABLES = 500  # phrases asked for in one statement; SQLite's oldest limit on
 
 def templates_digest(templates: Sequence[str]) -> str:
     """Digest of the sentences that a phrase was read in."""
-    return xxhash.xxh3_64_hexdigest("\x1f".join(templates))
+    return xxhash.xxh3_64_hexdigest("\x1f".join(templates).encode())
 
 
 class PhraseCache:

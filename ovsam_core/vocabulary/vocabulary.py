@@ -70,7 +70,7 @@ def own_entry(name: str, synonyms: Iterable[str] = (), definition: str = "", par
     shown = " ".join(name.replace("_", " ").split())
     if not shown:
         raise VocabularyError("name: must not be empty")
-    slug = re.sub(r"[^\w]+", "-", normalise(name)).strip("-") or xxhash.xxh3_64_hexdigest(shown)
+    slug = re.sub(r"[^\w]+", "-", normalise(name)).strip("-") or xxhash.xxh3_64_hexdigest(shown.encode())
     return Entry(f"own:{slug}", shown, tuple(s.strip() for s in synonyms if s.strip()), definition, parent)
 
 
