@@ -167,6 +167,6 @@ def encode_phrases(
         if causal:
             sentences = sentences[:, : int((sentences != 0).sum(1).max())]
         with torch.inference_mode():
-            vectors = tower.encode_text(sentences).float().unflatten(0, (len(chosen), len(templates)))  # (n, T, D)
+            vectors = tower.encode_text(sentences).float().view(len(chosen), len(templates), -1)  # (n, T, D)
         mean = torch.nn.functional.normalize(vectors.mean(1), dim=-1)  # (n, D)
         yield dict(zip(chosen, mean.half().cpu().numpy(), strict=True))

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from timm.data import ImageNetInfo
+from timm.data.imagenet_info import ImageNetInfo
 
 from ovsam_core.vocabulary.table import write_table
 
@@ -195,7 +195,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     tables["coco"] = coco_rows(args.lists / "coco_ov.json", wordnet, tables["lvis"])
     for name, source in (("imagenet-1k", "imagenet-1k"), ("imagenet-21k", "imagenet-22k")):
         info = ImageNetInfo(source)
-        wnids = [info.index_to_label_name(i) for i in range(info.num_classes())]
+        wnids = [info.index_to_label_name(i) for i in range(info.num_classes())]  # type: ignore[no-untyped-call]
         tables[name] = [wordnet.row(wnid[1:]) | {"wnid": wnid} for wnid in wnids]
     for rows in tables.values():
         unique_names(rows, parent_names)

@@ -17,8 +17,9 @@ from ovsam_core.vocabulary.vocabulary import Entry, Vocabulary, normalise, own_e
 
 __all__ = ["PRESETS", "load", "preset", "preset_column"]
 
-PRESETS = ("coco", "lvis", "imagenet-1k", "imagenet-21k", "all")
-"""`all` is COCO, LVIS and both ImageNets in one: the paper's "22,000 classes"."""
+PRESETS = ("coco", "lvis", "lvis-names", "imagenet-1k", "imagenet-21k", "all")
+"""`all` is COCO, LVIS and both ImageNets in one: the paper's "22,000 classes". `lvis-names` leaves LVIS's synonyms out, as
+the paper's classifier does."""
 
 _ALIASES = {
     "coco80": "coco",
@@ -53,6 +54,8 @@ def preset(name: str) -> Vocabulary:
     if name == "all":
         joined = preset("coco").combine(preset("lvis"), preset("imagenet-1k"), preset("imagenet-21k"))
         return Vocabulary("all", joined.entries)
+    if name == "lvis-names":
+        return Vocabulary(name, tuple(replace(entry, synonyms=()) for entry in preset("lvis")))
     return Vocabulary(name, tuple(_entry(row) for row in _preset_rows(name)))
 
 

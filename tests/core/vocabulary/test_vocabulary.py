@@ -7,9 +7,10 @@ from ovsam_core.vocabulary import PRESETS, Entry, Vocabulary, normalise, own_ent
 
 
 def test_presets_have_the_published_sizes():
-    assert {name: len(preset(name)) for name in PRESETS[:4]} == {
+    assert {name: len(preset(name)) for name in PRESETS[:-1]} == {
         "coco": 80,
         "lvis": 1203,
+        "lvis-names": 1203,
         "imagenet-1k": 1000,
         "imagenet-21k": 21841,
     }
@@ -21,6 +22,10 @@ def test_coco_reads_as_the_official_classifier():
     assert sum(map(len, phrases)) == 173
     assert max(map(len, phrases)) == 17
     assert preset("coco").find("orange").phrases == ("orange fruit",)
+
+
+def test_lvis_names_read_as_the_official_classifier():
+    assert sum(len(entry.phrases) for entry in preset("lvis-names")) == 1204
 
 
 def test_splits_of_the_paper():
