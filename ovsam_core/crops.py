@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["crop_square", "square_window"]
+__all__ = ["crop_square", "square_window", "zoom_window"]
 
 _SMALLEST_SIDE = 8
 """Pixels; a click on one pixel still gets a few neighbours to be recognised by."""
@@ -24,6 +24,26 @@ def square_window(box_xyxy: ArrayLike, scale: float) -> tuple[int, int, int]:
     x1, y1, x2, y2 = np.asarray(box_xyxy, np.float64)
     side = max(_SMALLEST_SIDE, round(max(x2 - x1, y2 - y1) * scale))
     return round((x1 + x2 - side) / 2), round((y1 + y2 - side) / 2), side
+
+
+def zoom_window(box_xyxy: ArrayLike, size_hw: tuple[int, int], scale: float = 1.6) -> tuple[int, int, int]:
+    """Return the square (x, y, side) that the zoom pass looks at: round the box, moved into the picture.
+
+    Args:
+        box_xyxy: (4,) pixels; the prompt's box, or the box of the first answer.
+        size_hw: height and width of the picture.
+        scale: side of the square over the longer side of the box.
+
+    Returns:
+        Whole pixels. The side is at most the picture's longer side; a square that is higher or wider than the picture
+        starts at 0 and reaches beyond the far edge only, as whole pictures are padded.
+    """
+    x1, y1, x2, y2 = np.asarray(box_xyxy, np.float64)
+    height, width = size_hw
+    side = max(_SMALLEST_SIDE, min(round(max(x2 - x1, y2 - y1) * scale), max(height, width)))
+    x = min(max(round((x1 + x2 - side) / 2), 0), max(0, width - side))
+    y = min(max(round((y1 + y2 - side) / 2), 0), max(0, height - side))
+    return x, y, side
 
 
 def crop_square(

@@ -1,0 +1,74 @@
+"""Train the bundled starter model, stage by stage: `python -m training.train_starter --data DIR --out DIR --stage masks`.
+
+The stages are resumable: the same command goes on where the last run stopped.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from ovsam_core.config import named_config
+from training.args import command
+from training.loop import FitResult, LoopArgs, OptimArgs, fit
+from training.mask_data import MaskDataArgs, MaskSamples, collate
+from training.mask_task import MaskTask, PromptArgs
+from training.starter_features import load_trunk
+
+__all__ = ["StarterArgs", "main", "train_masks"]
+
+
+@dataclass
+class StarterArgs:
+    """Train the bundled starter model.
+
+    Attributes:
+        data: folder with the COCO files and their pictures.
+        out: folder of the run.
+        stage: which part to train.
+        threads: processor threads; 0 leaves it to torch.
+        masks: what masks are learnt from.
+        prompts: how prompts are simulated.
+        loop: length, batch and housekeeping.
+        optim: optimiser and schedule.
+    """
+
+    data: Path
+    out: Path
+    stage: Literal["masks"] = "masks"
+    threads: int = 0
+    masks: MaskDataArgs = field(default_factory=MaskDataArgs)
+    prompts: PromptArgs = field(default_factory=PromptArgs)
+    loop: LoopArgs = field(
+        default_factory=lambda: LoopArgs(max_steps=4500, batch_size=8, save_every=150, keep=3, log_every=10)
+    )
+    optim: OptimArgs = field(
+        default_factory=lambda: OptimArgs(
+            lr=1e-3, warmup_steps=150, warmup_factor=0.01, clip=1.0, final_factor=0.02, ema=0.999
+        )
+    )
+
+
+def train_masks(args: StarterArgs) -> FitResult:
+    """Train neck, skips and decoder on simulated prompts; the trunk stays as ImageNet left it."""
+    config = named_config("starter")
+    samples = MaskSamples(args.data, args.masks, seed=args.loop.seed)
+    torch.manual_seed(args.loop.seed)
+    task = MaskTask(load_trunk(), config, args.prompts)
+    task.path.to(memory_format=torch.channels_last)
+    return fit(task, samples, args.out, args.loop, args.optim, collate=collate, config=args)
+
+
+def main(args: StarterArgs) -> None:
+    """Run one stage."""
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    train_masks(args)
+
+
+if __name__ == "__main__":
+    sys.exit(command(StarterArgs, main, program="python -m training.train_starter"))
