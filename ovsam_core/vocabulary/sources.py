@@ -18,8 +18,8 @@ from ovsam_core.vocabulary.vocabulary import Entry, Vocabulary, normalise, own_e
 __all__ = ["PRESETS", "load", "preset", "preset_column"]
 
 PRESETS = ("coco", "lvis", "lvis-names", "imagenet-1k", "imagenet-21k", "all")
-"""`all` is COCO, LVIS and both ImageNets in one: the paper's "22,000 classes". `lvis-names` leaves LVIS's synonyms out, as
-the paper's classifier does."""
+"""`all` is COCO, LVIS and both ImageNets in one: the paper's "22,000 classes". `lvis-names` leaves LVIS's synonyms out,
+as the paper's classifier does."""
 
 _ALIASES = {
     "coco80": "coco",
