@@ -25,7 +25,7 @@ def test_coco_reads_as_the_official_classifier():
 
 
 def test_lvis_names_read_as_the_official_classifier():
-    # One phrase a class; the official script has one more, for it cuts "tape_(sticky_cloth_or_paper)" inside the brackets.
+    # One phrase a class; the official script has 1,204, for it cuts "tape_(sticky_cloth_or_paper)" inside the brackets.
     assert [entry.phrases for entry in preset("lvis-names")][1] == ("air conditioner",)
     assert sum(len(entry.phrases) for entry in preset("lvis-names")) == 1203
 
