@@ -1,0 +1,85 @@
+"""Evaluation's figures on hand-made masks and lists."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from ovsam_core.calibration import expected_calibration_error
+from training import metrics
+
+masks = hnp.arrays(np.bool_, (12, 15))
+
+
+def test_iou():
+    a, b = np.zeros((4, 4), bool), np.zeros((4, 4), bool)
+    assert metrics.mask_iou(a, b) == 1.0
+    a[:2], b[1:3] = True, True
+    assert metrics.mask_iou(a, b) == pytest.approx(4 / 12)
+
+
+def test_mean_has_a_standard_error():
+    result = metrics.mean([0.0, 1.0, 1.0, 0.0])
+    assert result == {"mean": 0.5, "se": pytest.approx(np.std([0, 1, 1, 0], ddof=1) / 2), "n": 4}
+    assert metrics.mean([]) == {"mean": None, "se": None, "n": 0}
+
+
+def test_centre_is_the_deepest_pixel_and_the_border_is_an_edge():
+    mask = np.zeros((20, 30), bool)
+    mask[5:12, 10:17] = True
+    assert metrics.centre_point(mask) == (13.5, 8.5)
+    whole = np.ones((21, 21), bool)
+    assert metrics.centre_point(whole) == (10.5, 10.5)
+
+
+def test_next_click_goes_to_the_larger_error():
+    truth, predicted = np.zeros((30, 30), bool), np.zeros((30, 30), bool)
+    truth[2:9, 2:9] = True
+    predicted[15:26, 15:26] = True
+    assert metrics.next_click(truth, predicted) == (20.5, 20.5, 0)
+    predicted[:] = False
+    assert metrics.next_click(truth, predicted) == (5.5, 5.5, 1)
+    x, y, label = metrics.next_click(truth, predicted, [(5.5, 5.5)])
+    assert (x, y) != (5.5, 5.5)
+    assert label == 1
+    assert metrics.next_click(truth, truth) is None
+
+
+@given(masks, masks)
+def test_next_click_always_lies_on_an_error_of_its_kind(truth, predicted):
+    click = metrics.next_click(truth, predicted)
+    if click is None:
+        assert np.array_equal(truth, predicted)
+    else:
+        x, y, label = int(click[0]), int(click[1]), click[2]
+        assert (truth[y, x], predicted[y, x]) == ((True, False) if label else (False, True))
+
+
+def test_clicks_to_reach():
+    result = metrics.clicks_to_reach([[0.5, 0.85], [0.9, 0.9], [0.1, 0.2]], 0.8)
+    assert result["mean"] == pytest.approx((2 + 1 + 2) / 3)
+    assert result["reached"] == pytest.approx(2 / 3)
+
+
+def test_accuracy_by_class_and_place():
+    assert metrics.accuracy([0, 3, 0, 9])["mean"] == 0.5
+    assert metrics.accuracy([0, 3, 0, 9], 5)["mean"] == 0.75
+    assert metrics.class_mean([0, 0, 0, 1], ["a", "a", "a", "b"]) == 0.5
+
+
+@given(st.lists(st.tuples(st.floats(0, 1, width=32), st.booleans()), min_size=1, max_size=60))
+def test_calibration_error_agrees_with_the_engine(pairs):
+    confidence, correct = zip(*sorted(pairs), strict=True)
+    mine = metrics.calibration_error(confidence, correct)
+    assert 0 <= mine <= 1
+    if len(set(confidence)) == len(confidence):  # ties may be sorted differently
+        engine = expected_calibration_error(torch.tensor(confidence, dtype=torch.float64), torch.tensor(correct))
+        assert mine == pytest.approx(engine, abs=1e-9)
+
+
+def test_sizes_are_cocos():
+    assert [metrics.size_of(a) for a in (1023, 1024, 9215, 9216)] == ["small", "medium", "medium", "large"]

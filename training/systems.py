@@ -1,0 +1,112 @@
+"""What evaluation measures: anything that answers prompts with masks and, if it can, names."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from ovsam_core.predictor import OvsamPredictor
+
+    from ovsam_core.pictures import Picture
+    from ovsam_core.prompts import Prompt
+    from ovsam_core.results import Label, Prediction
+    from ovsam_core.vocabulary import Vocabulary
+
+__all__ = ["Answer", "OvsamSystem", "System", "ranked"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """One prompt's answer.
+
+    Attributes:
+        mask: (H, W) bool of the picture's size, the candidate that the system itself ranks first.
+        others: the remaining candidates.
+        names: (entry id, score), best first; empty where the system does not name.
+        logits: what to feed back with the next click; None where the system cannot refine.
+        predicted_iou: the system's own estimate; NaN without one.
+    """
+
+    mask: NDArray[np.bool_]
+    others: tuple[NDArray[np.bool_], ...] = ()
+    names: tuple[tuple[str, float], ...] = ()
+    logits: NDArray[Any] | None = None
+    predicted_iou: float = float("nan")
+
+
+class System(ABC):
+    """A model or a baseline under evaluation; `set_image` once, `answer` as often as wanted."""
+
+    name: str
+    seen: frozenset[str] = frozenset()
+
+    @abstractmethod
+    def set_image(self, picture: Picture) -> None:
+        """Do what a picture costs once."""
+
+    @abstractmethod
+    def answer(self, prompts: Sequence[Prompt], truth_boxes: Sequence[Sequence[float]]) -> list[Answer]:
+        """Answer prompts on the current picture.
+
+        Args:
+            prompts: in original pixels.
+            truth_boxes: ground-truth boxes; only the official protocol's known leak reads them.
+        """
+
+
+class OvsamSystem(System):
+    """Our predictor.
+
+    Args:
+        predictor: a loaded predictor.
+        vocabulary: the names to choose from; None leaves names out.
+        top_k: names kept of each answer.
+    """
+
+    def __init__(self, predictor: OvsamPredictor, vocabulary: Vocabulary | None, *, top_k: int = 9) -> None:
+        self.predictor = predictor
+        self.name = predictor.info.id
+        self.seen = frozenset(predictor.info.seen)
+        self.top_k = top_k
+        self.vocabulary = None if vocabulary is None else predictor.encode_vocabulary(vocabulary)
+        self.picture: Picture | None = None
+
+    def set_image(self, picture: Picture) -> None:
+        """Encode the picture."""
+        self.picture = picture
+        self.predictor.set_image(picture)
+
+    def answer(self, prompts: Sequence[Prompt], truth_boxes: Sequence[Sequence[float]]) -> list[Answer]:  # noqa: ARG002
+        """Predict all prompts in one batch."""
+        predictions = self.predictor.predict_batch(
+            list(prompts), vocabulary=self.vocabulary, top_k=self.top_k, picture=self.picture
+        )
+        return [self._of(p) for p in predictions]
+
+    def _of(self, prediction: Prediction) -> Answer:
+        candidates = prediction.candidates
+        return Answer(
+            candidates[0].mask.full(),
+            tuple(c.mask.full() for c in candidates[1:]),
+            ranked(prediction.labels),
+            candidates[0].logits,
+            candidates[0].predicted_iou,
+        )
+
+
+def ranked(labels: Sequence[Label]) -> tuple[tuple[str, float], ...]:
+    """Return (entry id, score) by score, undoing what is done for display.
+
+    Names folded into a sibling come back, and a parent offered in the last place with its children's sum is left out.
+    """
+    shown = list(labels)
+    if len(shown) > 1 and shown[-1].score > shown[-2].score:
+        shown.pop()
+    pairs = [(x.entry_id, x.score) for label in shown for x in (label, *label.inside)]
+    return tuple(sorted(pairs, key=lambda pair: -pair[1]))
