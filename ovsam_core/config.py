@@ -15,6 +15,7 @@ from ovsam_core.errors import ModelError
 
 __all__ = [
     "VILD_TEMPLATES",
+    "ZoomConfig",
     "CropConfig",
     "DecoderConfig",
     "FusionConfig",
@@ -191,6 +192,23 @@ class CropConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ZoomConfig:
+    """The zoom pass: a small object is encoded again in a crop of its own and decoded with the first answer as prompt.
+
+    Attributes:
+        enabled: whether the pass runs by default, where the picture's pixels are at hand.
+        size: side of the crop's network input, pixels, a multiple of 32; 0 takes the model's own.
+        scale: side of the crop over the longer side of the first answer's box.
+        below: objects whose longer side is shorter than this run through it, pixels of the network input.
+    """
+
+    enabled: bool = False
+    size: int = 0
+    scale: float = 2.0
+    below: int = 96
+
+
+@dataclass(frozen=True, slots=True)
 class FusionConfig:
     """How the learnt and the frozen branch are combined (official `open_voc_inference`).
 
@@ -243,6 +261,8 @@ class ModelConfig:
     Attributes:
         architecture: name of the configuration, for example "ovsam-rn50x16-coco".
         vision: an open_clip model config: `embed_dim`, `vision_cfg`, `text_cfg`, optionally `quick_gelu`.
+        clip_model: open_clip's name of `vision`, for example "RN50x16-quickgelu"; empty where the towers are the
+            project's own.
         clip_weights: open_clip's tag of the pretrained weights meant for `vision`, for example "openai"; empty where
             the towers are the project's own.
         input: picture to network input.
@@ -251,12 +271,14 @@ class ModelConfig:
         head: CLIP2SAM.
         region: frozen branch.
         crop: crop branch.
+        zoom: second look at small objects.
         fusion: how branches are combined.
         text: tokens.
         templates: sentences around a name; `{}` is the name.
         seen: entry ids or names of the classes the head was trained on.
         logit_scale: natural logarithm of the factor on cosines; 4.6052 in the official code, that is 100.
         temperature: divides logits when scores are calibrated.
+        storage: precision of matrices in the weight file; a model always runs from float32.
         hashes: of the weights beside the file.
         licence: of the weights.
         description: one sentence for people.
@@ -264,6 +286,7 @@ class ModelConfig:
 
     architecture: str
     vision: Mapping[str, Any]
+    clip_model: str = ""
     clip_weights: str = ""
     input: InputConfig = field(default_factory=InputConfig)
     neck: NeckConfig = field(default_factory=NeckConfig)
@@ -271,12 +294,14 @@ class ModelConfig:
     head: HeadConfig = field(default_factory=HeadConfig)
     region: RegionConfig = field(default_factory=RegionConfig)
     crop: CropConfig = field(default_factory=CropConfig)
+    zoom: ZoomConfig = field(default_factory=ZoomConfig)
     fusion: FusionConfig = field(default_factory=FusionConfig)
     text: TextConfig = field(default_factory=TextConfig)
     templates: tuple[str, ...] = VILD_TEMPLATES
     seen: tuple[str, ...] = ()
     logit_scale: float = 4.6052
     temperature: float = 1.0
+    storage: Literal["float32", "float16"] = "float32"
     hashes: Hashes = field(default_factory=Hashes)
     licence: str = ""
     description: str = ""
