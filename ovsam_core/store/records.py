@@ -129,7 +129,7 @@ class PictureRow:
     def from_columns(cls, values: tuple[Any, ...]) -> Self:
         """Rebuild from values in the order of `columns`."""
         *plain, extra = values
-        return cls(*plain, extra=_mapping(extra))
+        return cls(*plain, _mapping(extra))  # type: ignore[call-arg]
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +302,7 @@ class ClassRow:
     def from_columns(cls, values: tuple[Any, ...]) -> Self:
         """Rebuild from values in the order of `columns`."""
         *plain, extra = values
-        return cls(*plain, extra=_mapping(extra))
+        return cls(*plain, _mapping(extra))  # type: ignore[call-arg]
 
 
 @dataclass(frozen=True, slots=True)
