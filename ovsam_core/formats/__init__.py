@@ -1,1 +1,1 @@
-"""Annotation files as pure functions between dictionaries and records."""
+"""Annotation formats as pure functions between files and records, with a report of everything that does not fit."""
