@@ -15,7 +15,6 @@ from ovsam_core.errors import ModelError
 
 __all__ = [
     "VILD_TEMPLATES",
-    "ZoomConfig",
     "CropConfig",
     "DecoderConfig",
     "FusionConfig",
@@ -26,6 +25,7 @@ __all__ = [
     "NeckConfig",
     "RegionConfig",
     "TextConfig",
+    "ZoomConfig",
     "named_config",
     "named_configs",
 ]
