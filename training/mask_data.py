@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["MaskDataArgs", "MaskObject", "MaskSamples", "collate", "load_objects"]
+__all__ = ["MaskDataArgs", "MaskObject", "MaskSamples", "collate", "cut_window", "load_objects", "read_rgb"]
 
 FILL = 127
 """Value outside the picture; zero after the starter's normalisation, like the padding at run time."""
@@ -118,14 +118,21 @@ class _Window:
     size: int
 
     def cut(self, image: NDArray[np.uint8], fill: int) -> NDArray[np.uint8]:
-        """Cut and resize as the predictor does: area averaging when shrinking, bilinear when enlarging."""
-        height, width = image.shape[:2]
-        left, top = max(self.x, 0), max(self.y, 0)
-        right, bottom = min(self.x + self.side, width), min(self.y + self.side, height)
-        canvas = np.full((self.side, self.side, *image.shape[2:]), fill, np.uint8)
-        canvas[top - self.y : bottom - self.y, left - self.x : right - self.x] = image[top:bottom, left:right]
-        how = cv2.INTER_AREA if self.side > self.size else cv2.INTER_LINEAR
-        return np.asarray(cv2.resize(canvas, (self.size, self.size), interpolation=how), np.uint8)
+        return cut_window(image, self.x, self.y, self.side, self.size, fill)
+
+
+def cut_window(image: NDArray[np.uint8], x: int, y: int, side: int, size: int, fill: int) -> NDArray[np.uint8]:
+    """Cut the square (x, y, side) out of a picture (H, W, …) and resize it to `size`, as the predictor does.
+
+    Shrunk by area averaging, enlarged bilinearly; `fill` stands outside the picture.
+    """
+    height, width = image.shape[:2]
+    left, top = max(x, 0), max(y, 0)
+    right, bottom = min(x + side, width), min(y + side, height)
+    canvas = np.full((side, side, *image.shape[2:]), fill, np.uint8)
+    canvas[top - y : bottom - y, left - x : right - x] = image[top:bottom, left:right]
+    how = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(canvas, (size, size), interpolation=how), np.uint8)
 
 
 class MaskSamples(Dataset[dict[str, Any]]):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ovsam_core.config import ModelConfig
 
-__all__ = ["MaskPath", "MaskTask", "PromptArgs", "next_clicks"]
+__all__ = ["MaskPath", "MaskTask", "PromptArgs", "deepest", "next_clicks", "normalise"]
 
 _MEAN, _STD = 127.0, 128.0
 _BLOCKS = (1, 2, 4, 6)
@@ -146,8 +146,7 @@ class MaskTask(Task):
 
     def _one_size(self, samples: list[dict[str, Any]], total: Tensor) -> dict[str, Tensor]:
         device = next(self.path.parameters()).device
-        pixels = torch.stack([s["pixels"] for s in samples]).to(device, torch.float32)
-        pixels = ((pixels - _MEAN) / _STD).contiguous(memory_format=torch.channels_last)
+        pixels = normalise(torch.stack([s["pixels"] for s in samples]).to(device))
         features = self.path.encode(pixels, self._kept_maps(samples, pixels))
         masks = torch.cat([s["masks"] for s in samples]).to(device, torch.float32)  # (T, S/2, S/2)
         owner = torch.tensor([i for i, s in enumerate(samples) for _ in s["masks"]])
@@ -214,6 +213,11 @@ class MaskTask(Task):
         assert found.iou is not None
         terms["iou"] = args.iou * iou_head_loss(found.iou, logits.detach(), masks > 0.5, total)
         return terms
+
+
+def normalise(pixels: Tensor) -> Tensor:
+    """Return (B, 3, S, S) uint8 as the trunk's float input."""
+    return ((pixels.float() - _MEAN) / _STD).contiguous(memory_format=torch.channels_last)
 
 
 def trunk_channels(trunk: Any) -> tuple[int, ...]:

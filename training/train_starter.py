@@ -23,6 +23,28 @@ __all__ = ["StarterArgs", "main", "train_masks"]
 
 
 @dataclass
+class StarterLoop(LoopArgs):
+    """How long, how much at once, and what is kept; see `LoopArgs`."""
+
+    max_steps: int = 4200
+    batch_size: int = 8
+    save_every: int = 150
+    keep: int = 3
+
+
+@dataclass
+class StarterOptim(OptimArgs):
+    """Optimiser and schedule; see `OptimArgs`."""
+
+    lr: float = 1e-3
+    warmup_steps: int = 150
+    warmup_factor: float = 0.01
+    clip: float = 1.0
+    final_factor: float = 0.02
+    ema: float = 0.999
+
+
+@dataclass
 class StarterArgs:
     """Train the bundled starter model.
 
@@ -43,14 +65,8 @@ class StarterArgs:
     threads: int = 0
     masks: MaskDataArgs = field(default_factory=MaskDataArgs)
     prompts: PromptArgs = field(default_factory=PromptArgs)
-    loop: LoopArgs = field(
-        default_factory=lambda: LoopArgs(max_steps=4500, batch_size=8, save_every=150, keep=3, log_every=10)
-    )
-    optim: OptimArgs = field(
-        default_factory=lambda: OptimArgs(
-            lr=1e-3, warmup_steps=150, warmup_factor=0.01, clip=1.0, final_factor=0.02, ema=0.999
-        )
-    )
+    loop: StarterLoop = field(default_factory=StarterLoop)
+    optim: StarterOptim = field(default_factory=StarterOptim)
 
 
 def train_masks(args: StarterArgs) -> FitResult:

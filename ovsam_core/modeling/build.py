@@ -76,6 +76,7 @@ def build_model(
             prompt_maps=d.prompt_maps,
             content_tokens=d.content_tokens,
             box_start=d.box_start,
+            pooled_iou=d.pooled_iou,
         )
         skips = None
         if d.skips:
@@ -91,6 +92,7 @@ def build_model(
         head=head,
         text=text,
         make_tokenizer=partial(make_tokenizer, config, directory),
+        directory=directory,
     )
     return model.eval()
 

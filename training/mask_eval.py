@@ -1,0 +1,197 @@
+"""Quick figures for choosing masks: box and clicks, on the whole picture and with the zoom pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812  the usual name
+from pycocotools import mask as rle_tools
+from torch import Tensor
+
+from ovsam_core.crops import zoom_window
+from ovsam_core.modeling.prompt_encoder import PromptTensors
+from training.mask_data import FILL, cut_window, load_objects, read_rgb
+from training.mask_task import deepest, next_clicks, normalise
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from training.mask_task import MaskTask
+
+__all__ = ["View", "mask_figures"]
+
+
+@dataclass(frozen=True)
+class View:
+    """What the network saw of a picture: features of a square cut, and how to come back to the picture.
+
+    Attributes:
+        features: of the cut.
+        x: left edge of the cut, pixels of the picture.
+        y: top edge.
+        side: of the cut, pixels of the picture.
+        size: of the network input, pixels.
+        size_hw: of the picture.
+    """
+
+    features: dict[str, Tensor]
+    x: int
+    y: int
+    side: int
+    size: int
+    size_hw: tuple[int, int]
+
+    @classmethod
+    def of(cls, task: MaskTask, image: NDArray[np.uint8], x: int, y: int, side: int, size: int) -> View:
+        """Cut, resize and encode."""
+        pixels = torch.from_numpy(cut_window(image, x, y, side, size, FILL)).permute(2, 0, 1)[None]
+        ready = normalise(pixels)
+        return cls(task.path.encode(ready, task.maps(ready)), x, y, side, size, (image.shape[0], image.shape[1]))
+
+    def decode(
+        self,
+        task: MaskTask,
+        points: NDArray[np.float32],
+        labels: NDArray[np.int8],
+        box: NDArray[np.float32] | None,
+        previous: Tensor | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Answer one prompt given in pixels of the picture.
+
+        Args:
+            task: trained parts.
+            points: (P, 2).
+            labels: (P,).
+            box: (4,) or None.
+            previous: (1, 1, H, W) logits of the picture's size, or None.
+
+        Returns:
+            Logits (M, H, W) of the picture's size (-8 outside the cut), predicted IoU (M,), and the low-resolution logits.
+        """
+        scale, corner = self.size / self.side, np.array([self.x, self.y], np.float32)
+        coords = torch.from_numpy((points - corner) * np.float32(scale))[None]
+        frame = None
+        if box is not None:
+            frame = torch.from_numpy((box - np.tile(corner, 2)) * np.float32(scale)).clamp(0, self.size)[None]
+        logits = None if previous is None else self._inward(previous)
+        found = task.path.decoder(self.features, PromptTensors(coords, torch.from_numpy(labels)[None], frame, logits))
+        assert found.iou is not None
+        return self._outward(found.logits), found.iou[0], found.logits
+
+    def _inward(self, previous: Tensor) -> Tensor:
+        """Cut the picture-sized logits as the pixels were cut."""
+        height, width = self.size_hw
+        right, bottom = max(0, self.x + self.side - width), max(0, self.y + self.side - height)
+        padded = F.pad(previous, (0, right, 0, bottom), value=-8.0)
+        cut = padded[:, :, self.y : self.y + self.side, self.x : self.x + self.side]
+        grid = self.size // 4
+        return F.interpolate(cut, (grid, grid), mode="bilinear", align_corners=False, antialias=self.side > grid)
+
+    def _outward(self, logits: Tensor) -> Tensor:
+        height, width = self.size_hw
+        large = F.interpolate(logits, (self.side, self.side), mode="bilinear", align_corners=False)[0]
+        full = large.new_full((large.shape[0], height, width), -8.0)
+        h, w = min(self.side, height - self.y), min(self.side, width - self.x)
+        full[:, self.y : self.y + h, self.x : self.x + w] = large[:, :h, :w]
+        return full
+
+
+@torch.no_grad()
+def mask_figures(
+    task: MaskTask,
+    file: Path,
+    *,
+    limit: int,
+    clicks: int = 5,
+    whole: int = 512,
+    zoom: int = 256,
+    smallest: float = 1024.0,
+) -> dict[str, float]:
+    """Return mean IoU for every way of prompting.
+
+    Args:
+        task: trained parts, in eval mode.
+        file: COCO file with its pictures in `images` beside it.
+        limit: objects to look at, spread evenly over the file.
+        clicks: clicks to simulate; 0 leaves clicks out.
+        whole: side of whole pictures, pixels.
+        zoom: side of the zoom pass's crop, pixels.
+        smallest: least area of an object, pixels.
+    """
+    pictures, objects = load_objects(file)
+    objects = [o for o in objects if o.area >= smallest]
+    chosen = [objects[i] for i in np.unique(np.linspace(0, len(objects) - 1, limit).round().astype(int))]
+    sums: dict[str, list[float]] = {}
+    last, view = -1, None
+    for target in sorted(chosen, key=lambda o: o.picture):
+        if target.picture != last:
+            last, image = target.picture, read_rgb(pictures[target.picture])
+            view = View.of(task, image, 0, 0, max(image.shape[:2]), whole)
+        assert view is not None
+        truth = rle_tools.decode(target.rle).astype(bool)
+        for name, value in _one(task, image, view, truth, np.array(target.box_xyxy, np.float32), clicks, zoom).items():
+            sums.setdefault(name, []).append(value)
+    return {"n": float(len(chosen)), **{name: float(np.mean(values)) for name, values in sums.items()}}
+
+
+def _one(
+    task: MaskTask,
+    image: NDArray[np.uint8],
+    view: View,
+    truth: NDArray[np.bool_],
+    box: NDArray[np.float32],
+    clicks: int,
+    zoom: int,
+) -> dict[str, float]:
+    none, no_labels = np.zeros((0, 2), np.float32), np.zeros(0, np.int8)
+    figures = {}
+    logits, iou, _ = view.decode(task, none, no_labels, box, None)
+    best = int(iou.argmax())
+    figures["box_whole"] = _iou(logits[best], truth)
+    close = View.of(task, image, *zoom_window(box, truth.shape), zoom)
+    fresh, iou, _ = close.decode(task, none, no_labels, box, None)
+    figures["box_zoom"] = _iou(fresh[int(iou.argmax())], truth)
+    again, iou, _ = close.decode(task, none, no_labels, box, logits[best][None, None])
+    figures["box_zoom_prior"] = _iou(again[int(iou.argmax())], truth)
+    figures["box_mean"] = _iou((fresh[int(iou.argmax())] + again[int(iou.argmax())]) / 2, truth)
+    points, labels, previous = none, no_labels, None
+    kept = None
+    for number in range(1, clicks + 1):
+        if previous is None:
+            point, sign = np.array(deepest(truth), np.float32), 1
+        else:
+            found, signs = next_clicks((previous > 0).numpy()[None], truth[None])
+            point, sign = found[0], int(signs[0])
+        points = np.concatenate((points, point[None] + 0.5)).astype(np.float32)
+        labels = np.append(labels, sign).astype(np.int8)
+        prior = None if previous is None else previous[None, None]
+        base = view if kept is None else kept
+        logits, iou, _ = base.decode(task, points, labels, None, prior)
+        each = [_iou(m, truth) for m in logits]
+        best = int(iou.argmax())
+        first = logits[best]
+        if number == 1:
+            figures["click_whole"], figures["click_oracle"] = each[best], max(each)
+            figures["click_single"] = each[0]
+        if number in (1, 2, 3):
+            ys, xs = np.nonzero((first > 0).numpy())
+            if len(ys):
+                frame = (min(xs.min(), points[:, 0].min()), min(ys.min(), points[:, 1].min()))
+                far = (max(xs.max() + 1, points[:, 0].max()), max(ys.max() + 1, points[:, 1].max()))
+                kept = View.of(task, image, *zoom_window((*frame, *far), truth.shape), zoom)
+                logits, iou, _ = kept.decode(task, points, labels, None, first[None, None])
+                first = logits[int(iou.argmax())]
+        previous = first
+        figures[f"clicks_{number}"] = _iou(previous, truth)
+    return figures
+
+
+def _iou(logits: Tensor, truth: NDArray[np.bool_]) -> float:
+    answer = (logits > 0).numpy()
+    return float((answer & truth).sum() / max(1, (answer | truth).sum()))
