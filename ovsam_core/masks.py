@@ -172,7 +172,11 @@ class Mask:
 
     def full(self) -> NDArray[np.bool_]:
         """Decode to (H, W) bool."""
-        return cast("NDArray[np.bool_]", coco_mask.decode(_raw(self)).view(np.bool_))
+        # Not pycocotools' decode: it warns with current numpy, and this is as fast.
+        crop, x, y = self.window()
+        whole = np.zeros((self.height, self.width), np.bool_)
+        whole[y : y + crop.shape[0], x : x + crop.shape[1]] = crop
+        return whole
 
     def window(self, margin: int = 0) -> tuple[NDArray[np.bool_], int, int]:
         """Decode the tight box only, without the rest of the picture.
