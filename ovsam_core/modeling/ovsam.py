@@ -13,6 +13,7 @@ from ovsam_core.modeling.clip_text import embed_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from open_clip.transformer import TextTransformer
     from torch import Tensor
@@ -42,6 +43,7 @@ class OVSAM(nn.Module):
         head: learnt name branch; None where the frozen one names alone.
         text: frozen open_clip text tower.
         make_tokenizer: called at first use, because a merge list takes a tenth of a second to read.
+        directory: where the model was read from; None for one that was built.
     """
 
     def __init__(
@@ -56,9 +58,11 @@ class OVSAM(nn.Module):
         head: NameHead | None,
         text: TextTransformer,
         make_tokenizer: Callable[[], Callable[[list[str]], Tensor]],
+        directory: Path | None = None,
     ) -> None:
         super().__init__()
         self.config = config
+        self.directory = directory
         self.backbone = backbone
         self.neck = neck
         self.fpn = fpn

@@ -1,0 +1,1 @@
+"""Our model against golden outputs of the official implementation."""
