@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path  # noqa: TC003  a dataclass field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import orjson
-from pycocotools import mask as coco_mask
 
 from ovsam_core.errors import FormatError
+from ovsam_core.formats.coco import read_coco
+from ovsam_core.masks import Mask
 from ovsam_core.pictures import PICTURE_SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    import numpy as np
     from numpy.typing import NDArray
+
+    from ovsam_core.formats.coco import AnnotationRecord, ImageRecord, Polygons
 
 __all__ = ["ObjectRecord", "PictureRecord", "decode_mask", "read_class_folder", "read_records", "read_sa1b"]
 
@@ -30,7 +33,7 @@ class ObjectRecord:
         name: category name; empty where the data is class-free.
         box_xyxy: pixels, far edges exclusive.
         area: the annotation's area in pixels, which decides small, medium or large.
-        segmentation: COCO polygons or run lengths; None where only a box or a class is known.
+        segmentation: polygons or a mask; None where only a box or a class is known.
         crowd: a region of many objects, left out everywhere.
         category_id: the file's own id, 0 without one.
     """
@@ -39,7 +42,7 @@ class ObjectRecord:
     name: str
     box_xyxy: tuple[float, float, float, float]
     area: float
-    segmentation: Any
+    segmentation: Mask | Polygons | None
     crowd: bool = False
     category_id: int = 0
 
@@ -79,31 +82,18 @@ def read_records(path: Path, images: Path | None = None) -> list[PictureRecord]:
         images: folder that the file names are relative to; None takes `images` beside the file, or its own folder.
 
     Raises:
-        FormatError: the file is no COCO JSON; the message names the field.
+        FormatError: any error the engine's reader reports, with place and field.
     """
     if path.is_dir():
         return read_sa1b(path)
-    data = _read_json(path)
-    for key in ("images", "annotations", "categories"):
-        if not isinstance(data.get(key), list):
-            raise FormatError(f"{path}: {key}: expected a list")
+    dataset, _ = read_coco(path)
     folder = images or (path.parent / "images" if (path.parent / "images").is_dir() else path.parent)
-    names = {c["id"]: str(c["name"]) for c in data["categories"]}
-    objects: dict[Any, list[ObjectRecord]] = {}
-    for number, item in enumerate(data["annotations"]):
-        where = f"{path}: annotations[{number}]"
-        try:
-            image_id, record = item["image_id"], _object(item, names, where)
-        except (KeyError, TypeError, ValueError) as error:
-            raise FormatError(f"{where}: {type(error).__name__} {error}") from error
-        objects.setdefault(image_id, []).append(record)
-    pictures = []
-    for number, item in enumerate(data["images"]):
-        try:
-            pictures.append(_picture(item, folder, names, objects.get(item["id"], [])))
-        except (KeyError, TypeError, ValueError) as error:
-            raise FormatError(f"{path}: images[{number}]: {type(error).__name__} {error}") from error
-    return pictures
+    names = {c.id: c.name for c in dataset.categories}
+    objects = dataset.by_image()
+    return [
+        _picture(item, folder, names, tuple(_coco_object(a, item, names) for a in objects[item.id]))
+        for item in dataset.images
+    ]
 
 
 def read_sa1b(folder: Path) -> list[PictureRecord]:
@@ -117,13 +107,10 @@ def read_sa1b(folder: Path) -> list[PictureRecord]:
         data = _read_json(path)
         try:
             image = data["image"]
-            objects = tuple(_object(item, {}, f"{path}: {i}") for i, item in enumerate(data["annotations"]))
-            pictures.append(
-                PictureRecord(
-                    str(image["image_id"]), folder / image["file_name"], image["height"], image["width"], objects
-                )
-            )
-        except (KeyError, TypeError, ValueError) as error:
+            height, width = int(image["height"]), int(image["width"])
+            objects = tuple(_sa1b_object(item, height, width) for item in data["annotations"])
+            pictures.append(PictureRecord(str(image["image_id"]), folder / image["file_name"], height, width, objects))
+        except (KeyError, TypeError, ValueError, FormatError) as error:
             raise FormatError(f"{path}: {type(error).__name__} {error}") from error
     return pictures
 
@@ -148,18 +135,14 @@ def decode_mask(thing: ObjectRecord, height: int, width: int) -> NDArray[np.bool
         FormatError: it has none, or it is of another size.
     """
     shape = thing.segmentation
-    if not shape:
+    if shape is None:
         raise FormatError(f"annotation {thing.id}: segmentation: missing")
-    if isinstance(shape, list):
-        rle = coco_mask.merge(coco_mask.frPyObjects(shape, height, width))
-    elif isinstance(shape["counts"], list):
-        rle = coco_mask.frPyObjects(shape, *shape["size"])
-    else:
-        rle = shape
-    mask = coco_mask.decode(rle).view(np.bool_)
-    if mask.shape != (height, width):
-        raise FormatError(f"annotation {thing.id}: segmentation: expected {(height, width)}, got {mask.shape}")
-    return mask
+    mask = shape if isinstance(shape, Mask) else Mask.from_polygons(shape, height, width)
+    if (mask.height, mask.width) != (height, width):
+        raise FormatError(
+            f"annotation {thing.id}: segmentation: {mask.width} x {mask.height}, the picture is {width} x {height}"
+        )
+    return mask.full()
 
 
 def names_of(pictures: Iterable[PictureRecord]) -> list[str]:
@@ -177,35 +160,44 @@ def _read_json(path: Path) -> dict[str, Any]:
     return data
 
 
-def _object(item: dict[str, Any], names: dict[Any, str], where: str) -> ObjectRecord:
-    x, y, w, h = (float(v) for v in item["bbox"])
-    category = item.get("category_id", 0)
-    if names and category not in names:
-        raise FormatError(f"{where}: category_id: {category} is not among the categories")
+def _coco_object(item: AnnotationRecord, image: ImageRecord, names: dict[int, str]) -> ObjectRecord:
+    box, area = item.bbox_xywh, item.area
+    if box is None or area is None:
+        mask = item.mask(image)
+        box = box or mask.bbox_xywh
+        area = mask.area if area is None else area
+    x, y, w, h = box
     return ObjectRecord(
-        int(item.get("id", 0)),
-        names.get(category, ""),
+        item.id,
+        names[item.category_id],
         (x, y, x + w, y + h),
-        float(item.get("area", w * h)),
-        item.get("segmentation") or None,
-        bool(item.get("iscrowd", 0)),
-        int(category),
+        float(area),
+        item.segmentation,
+        item.iscrowd,
+        item.category_id,
     )
 
 
-def _picture(item: dict[str, Any], folder: Path, names: dict[Any, str], objects: list[ObjectRecord]) -> PictureRecord:
-    # LVIS has no file_name: its pictures are COCO's, named by split and id in the URL.
-    file = item.get("file_name") or "/".join(str(item["coco_url"]).split("/")[-2:])
-    path = folder / file
-    if not path.exists() and (folder / Path(file).name).exists():
-        path = folder / Path(file).name
+def _picture(
+    item: ImageRecord, folder: Path, names: dict[int, str], objects: tuple[ObjectRecord, ...]
+) -> PictureRecord:
+    path = folder / item.file_name
+    if not path.exists() and (folder / path.name).exists():  # LVIS names split and file, COCO's folders the file alone
+        path = folder / path.name
+    extra = item.extra
     return PictureRecord(
-        str(item["id"]),
+        str(item.id),
         path,
-        int(item["height"]),
-        int(item["width"]),
-        tuple(objects),
-        frozenset(names[c] for c in item.get("neg_category_ids", ()) if c in names),
-        frozenset(names[c] for c in item.get("not_exhaustive_category_ids", ()) if c in names),
-        str(item.get("group", "")),
+        item.height,
+        item.width,
+        objects,
+        frozenset(names[c] for c in extra.get("neg_category_ids", ()) if c in names),
+        frozenset(names[c] for c in extra.get("not_exhaustive_category_ids", ()) if c in names),
+        str(extra.get("group", "")),
     )
+
+
+def _sa1b_object(item: dict[str, Any], height: int, width: int) -> ObjectRecord:
+    x, y, w, h = (float(v) for v in item["bbox"])
+    mask = Mask.from_rle(item["segmentation"], height, width)
+    return ObjectRecord(int(item["id"]), "", (x, y, x + w, y + h), float(item["area"]), mask)
