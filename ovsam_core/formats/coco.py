@@ -153,8 +153,8 @@ def read_coco(path: str | Path, *, images: str | Path | None = None, strict: boo
 
     Args:
         path: the JSON file; a truncated one gives what stands before the cut.
-        images: folder of the pictures; when given, every file is looked for and its size compared. Otherwise pictures
-            are taken to lie beside the JSON file and are not looked at.
+        images: folder of the pictures; when given, every file is looked for and its size compared. Otherwise they are
+            not looked at, and the folder is that of the JSON file or `images` beside it, wherever the first one lies.
         strict: raise at errors. Otherwise unsound items are left out and kept in `Report.rejected`.
 
     Raises:
@@ -167,7 +167,7 @@ def read_coco(path: str | Path, *, images: str | Path | None = None, strict: boo
         raise FormatError(f"{path}: cannot be read ({error.strerror})") from error
     findings = Findings(path)
     document = parse_json(data, findings)
-    folder = path.parent if images is None else Path(images)
+    folder = _picture_folder(path, document) if images is None else Path(images)
     dataset, report = parse_coco(document, findings, folder=folder, look_at_pictures=images is not None)
     if strict and report.errors:
         more = f" (and {len(report.errors) - 1} more)" if len(report.errors) > 1 else ""
@@ -409,6 +409,16 @@ def _leaves_folder(name: str) -> bool:
         if depth < 0:
             return True
     return False
+
+
+def _picture_folder(path: Path, document: object) -> Path:
+    images = document.get("images") if isinstance(document, dict) else None
+    first = images[0] if isinstance(images, list) and images and isinstance(images[0], dict) else {}
+    name = _file_name(first)
+    for folder in (path.parent, path.parent / "images"):
+        if name is not None and not _leaves_folder(name) and (folder / name).is_file():
+            return folder
+    return path.parent
 
 
 def _look_at_pictures(images: Mapping[int, ImageRecord], folder: Path, findings: Findings) -> None:
