@@ -111,7 +111,7 @@ class FakeEngine:
             rows = np.minimum(np.arange(_LOGITS) * height // _LOGITS, height - 1)
             columns = np.minimum(np.arange(_LOGITS) * width // _LOGITS, width - 1)
             logits = np.where(pixels[np.ix_(rows, columns)], 6, -6).astype(np.float16)
-            seed = xxhash.xxh3_64_intdigest(labels[0].entry_id)
+            seed = xxhash.xxh3_64_intdigest(labels[0].entry_id.encode())
             region = np.random.default_rng(seed).normal(size=_DIMENSION).astype(np.float32)
             candidates.append(Candidate(mask, iou, logits, box, labels, region / np.linalg.norm(region)))
         return Prediction(tuple(candidates), ("head", "clip"), empty=candidates[0].mask.area == 0)
@@ -145,7 +145,7 @@ def _names(vocabulary: Vocabulary, path: str, prompt: Prompt) -> tuple[Label, ..
     else:
         x, y = 0.0, 0.0
     cell = f"{path}:{int(x) // 32}:{int(y) // 32}"  # neighbours within 32 pixels share their names
-    first = xxhash.xxh3_64_intdigest(cell)
+    first = xxhash.xxh3_64_intdigest(cell.encode())
     count = min(9, len(vocabulary))
     scores = np.array([0.62 * 0.55**k for k in range(count)])
     entries = [vocabulary[(first + k) % len(vocabulary)] for k in range(count)]
