@@ -1,7 +1,7 @@
 """Training samples for masks: crops round one object, windows at picture scale, and whole pictures, with their masks.
 
-Every sample is a pure function of (seed, sample index, epoch), so runs repeat and resume exactly. A share of the samples
-is the same in every epoch: the frozen trunk looks at those once, and only their prompts change.
+Every sample is a pure function of (seed, sample index, epoch), so runs repeat and resume exactly. A share of the
+samples is the same in every epoch: the frozen trunk looks at those once, and only their prompts change.
 """
 
 from __future__ import annotations
@@ -138,8 +138,8 @@ def cut_window(image: NDArray[np.uint8], x: int, y: int, side: int, size: int, f
 class MaskSamples(Dataset[dict[str, Any]]):
     """Pictures and masks for the mask stage; `samples[epoch, index]` is one sample.
 
-    A sample is a dict: "id", "key" (equal keys hold equal pixels), "pixels" (S, S, 3) uint8, "masks" (T, S/2, S/2) float16
-    shares of covered pixels, "seed".
+    A sample is a dict: "id", "key" (equal keys hold equal pixels), "pixels" (S, S, 3) uint8, "masks" (T, S/2, S/2)
+    float16 shares of covered pixels, "seed".
     """
 
     def __init__(self, folder: Path, args: MaskDataArgs, *, seed: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  the usual name
@@ -72,7 +71,7 @@ class View:
             previous: (1, 1, H, W) logits of the picture's size, or None.
 
         Returns:
-            Logits (M, H, W) of the picture's size (-8 outside the cut), predicted IoU (M,), and the low-resolution logits.
+            Logits (M, H, W) of the picture's size (-8 outside the cut), predicted IoU (M,), and low-resolution logits.
         """
         scale, corner = self.size / self.side, np.array([self.x, self.y], np.float32)
         coords = torch.from_numpy((points - corner) * np.float32(scale))[None]

@@ -1,4 +1,4 @@
-"""Train the bundled starter model, stage by stage: `python -m training.train_starter --data DIR --out DIR --stage masks`.
+"""Train the bundled starter model: `python -m training.train_starter --data DIR --out DIR --stage masks`.
 
 The stages are resumable: the same command goes on where the last run stopped.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path  # noqa: TC003  the options are read from the annotations
 from typing import Literal
 
 import torch

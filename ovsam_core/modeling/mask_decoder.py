@@ -1,4 +1,4 @@
-"""Image embedding + prompts -> masks: SAM's decoder in the official one-mask form and in the full form, with our switches."""
+"""Image embedding + prompts -> masks: SAM's decoder, one-mask form and full form, with our switches."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import torch
+import torch.nn.functional as F  # noqa: N812  the usual name
 from segment_anything.modeling.common import LayerNorm2d
 from segment_anything.modeling.mask_decoder import MLP
 from segment_anything.modeling.transformer import TwoWayTransformer
 from torch import nn
-from torch.nn import functional as F
 
 from ovsam_core.modeling.prompt_encoder import MAP_CHANNELS, PromptEncoder, box_coverage, prompt_maps, resize_logits
 
@@ -82,8 +82,8 @@ class ImageSkips(nn.Module):
 class MaskDecoder(nn.Module):
     """SAM's mask decoder (paper section 3.2 and 3.3); parameter names are SAM's.
 
-    The official one-mask form has a label token in the IoU token's slot, one mask token and no IoU head. The full form is
-    SAM's: `candidates` + 1 masks, each with a predicted IoU. All switches are off in the paper's configurations.
+    The official one-mask form has a label token in the IoU token's slot, one mask token and no IoU head. The full form
+    is SAM's: `candidates` + 1 masks, each with a predicted IoU. All switches are off in the paper's configurations.
 
     Args:
         form: "official" or "full".
@@ -99,8 +99,8 @@ class MaskDecoder(nn.Module):
         content_tokens: image features on the prompt's tokens.
         box_start: add a learnt multiple of the box's interior (of the previous logits, where there are any) to the
             logits, so that an untrained decoder answers the rectangle.
-        pooled_iou: predict the IoU of a candidate from its own mask (pooled features, size, certainty) beside its token,
-            instead of SAM's prediction from the IoU token alone; the mask enters detached.
+        pooled_iou: predict the IoU of a candidate from its own mask (pooled features, size, certainty) beside its
+            token, instead of SAM's prediction from the IoU token alone; the mask enters detached.
     """
 
     def __init__(
@@ -230,7 +230,8 @@ class _PooledIoU(nn.Module):
         cells = coarse.flatten(2) @ source.flatten(2).transpose(1, 2)  # (N, M, C)
         fine = inside.flatten(2) @ pixels.flatten(2).transpose(1, 2)  # (N, M, c)
         positive = (logits > 0).flatten(2).float()
-        doubt = (1 - (2 * inside - 1).abs()).flatten(2).sum(2, keepdim=True)  # about the length of the uncertain edge
+        # The sum of doubts is about the length of the uncertain edge.
+        doubt = (1 - (2 * inside - 1).abs()).flatten(2).sum(2, keepdim=True)
         stable = (logits > 1).flatten(2).sum(2, keepdim=True) / (logits > -1).flatten(2).sum(2, keepdim=True).clamp(
             min=1
         )

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F  # noqa: N812  the usual name
 from segment_anything.modeling.common import LayerNorm2d
 from segment_anything.modeling.prompt_encoder import PositionEmbeddingRandom
 from torch import nn
-from torch.nn import functional as F
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +29,7 @@ class PromptTensors:
 
     Attributes:
         coords: (N, P, 2) float32 x, y in pixels of the network input; P may be 0.
-        labels: (N, P) int8; 1 on the object, 0 off it. SAM's padding point (-1) is added by the encoder, never by callers.
+        labels: (N, P) int8; 1 on the object, 0 off it. The encoder adds SAM's padding point (-1), callers never do.
         boxes: (N, 4) float32 xyxy in pixels of the network input, or None.
         mask_logits: (N, 1, h, w) float32 previous logits over the whole padded input, any resolution, or None.
     """
@@ -71,8 +71,8 @@ def prompt_maps(prompts: PromptTensors, grid_hw: tuple[int, int], stride: float)
         stride: input pixels per cell.
 
     Returns:
-        (N, 3, h, w): box interior +1 and exterior -1 (0 everywhere without a box); clicks as bumps of +1 and -1; previous
-        logits scaled to about [-2, 2] (0 without).
+        (N, 3, h, w): box interior +1 and exterior -1 (0 everywhere without a box); clicks as bumps of +1 and -1;
+        previous logits scaled to [-2, 2] (0 without).
     """
     n, (h, w) = len(prompts), grid_hw
     device, zeros = prompts.coords.device, prompts.coords.new_zeros(n, 1, h, w)
@@ -190,8 +190,8 @@ class PromptEncoder(nn.Module):
                 dense = dense + self.no_mask_embed.weight.reshape(1, -1, 1, 1)
             return dense
         if prompts.mask_logits is not None:
-            dense = self.mask_downscaling(resize_logits(prompts.mask_logits, fine))
-            return dense
+            embedded: Tensor = self.mask_downscaling(resize_logits(prompts.mask_logits, fine))
+            return embedded
         return self.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(len(prompts), -1, h, w)
 
 
@@ -207,7 +207,7 @@ def _sample(image_embedding: Tensor, coords: Tensor) -> Tensor:
 
 
 def _box_mean(image_embedding: Tensor, boxes: Tensor) -> Tensor:
-    """Mean features (N, C) of a (1 or N, C, h, w) stride-16 map inside (N, 4) boxes; the box's middle where it has no area."""
+    """Mean features (N, C) of a (1 or N, C, h, w) stride-16 map inside boxes; at the middle of a box without area."""
     h, w = image_embedding.shape[-2:]
     cover = box_coverage(boxes, (h, w), 16)
     weight = cover.sum((1, 2))  # (N,) cells
