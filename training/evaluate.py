@@ -61,7 +61,7 @@ class EvaluateArgs:
         vocabulary_sizes: measure top-1 again with distractors up to these sizes (E8).
         cost: add parameters and MACs at 10 prompts (E7).
         sam: SAM checkpoint of the baselines that need one; empty takes the model's own mask decoder.
-        sam_type: vit_b, vit_l or vit_h.
+        sam_type: vit_b, vit_l or vit_h; toy is a small random one.
         coop: contexts learnt by training.coop, for the crop baselines.
         max_bad: share of unreadable pictures that stops the run.
     """
@@ -85,7 +85,7 @@ class EvaluateArgs:
     vocabulary_sizes: tuple[int, ...] = ()
     cost: bool = False
     sam: Path | None = None
-    sam_type: Literal["vit_b", "vit_l", "vit_h"] = "vit_h"
+    sam_type: Literal["vit_b", "vit_l", "vit_h", "toy"] = "vit_h"
     coop: Path | None = None
     max_bad: float = 0.01
 

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ovsam_core.modeling.fusion import frozen_branch_boxes
+from ovsam_core.modeling.roi import mask_boxes
+from ovsam_core.naming import embed_regions, name_regions
+from ovsam_core.preprocess import to_input
+from training.args import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
-    from ovsam_core.predictor import OvsamPredictor
 
+    from ovsam_core.modeling.ovsam import OVSAM
     from ovsam_core.pictures import Picture
+    from ovsam_core.predictor import OvsamPredictor
     from ovsam_core.prompts import Prompt
     from ovsam_core.results import Label, Prediction
     from ovsam_core.vocabulary import Vocabulary
 
-__all__ = ["Answer", "OvsamSystem", "System", "ranked"]
+__all__ = ["Answer", "OfficialSystem", "OvsamSystem", "System", "ranked"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,7 +89,7 @@ class OvsamSystem(System):
     def set_image(self, picture: Picture) -> None:
         """Encode the picture."""
         self.picture = picture
-        self.predictor.set_image(picture)
+        self.embedding = self.predictor.set_image(picture)
 
     def answer(self, prompts: Sequence[Prompt], truth_boxes: Sequence[Sequence[float]]) -> list[Answer]:  # noqa: ARG002
         """Predict all prompts in one batch."""
@@ -100,6 +109,47 @@ class OvsamSystem(System):
         )
 
 
+class OfficialSystem(OvsamSystem):
+    """Our predictor, named as the official point evaluation names: with its known slips.
+
+    The frozen branch gets the ground-truth box although the prompt was a point, and that box stays in pixels of the
+    original while the feature map lies on the resized picture (`modeling.fusion.frozen_branch_boxes`).
+
+    Args:
+        predictor: segments.
+        model: the same weights, for naming.
+        vocabulary: the names to choose from.
+        top_k: names kept of each answer.
+    """
+
+    def __init__(
+        self, predictor: OvsamPredictor, model: OVSAM, vocabulary: Vocabulary | None, *, top_k: int = 9
+    ) -> None:
+        super().__init__(predictor, vocabulary, top_k=top_k)
+        if model.head is not None and (model.head.label_token_classifies or model.head.roi_conv is None):
+            raise ConfigError("--protocol official: the official evaluation knows the fpn head alone")
+        self.model = model
+        self.name += " (official slips)"
+
+    def answer(self, prompts: Sequence[Prompt], truth_boxes: Sequence[Sequence[float]]) -> list[Answer]:
+        """Predict masks, then name the predicted boxes with the leaked ones in the frozen branch."""
+        predictions = self.predictor.predict_batch(list(prompts), picture=self.picture, crop=False)
+        answers = [self._of(p) for p in predictions]
+        if self.vocabulary is None:
+            return answers
+        scale = self.embedding.scale_xy
+        features = {name: tensor.float() for name, tensor in self.embedding.tensors.items()}
+        logits = torch.stack([torch.from_numpy(np.asarray(p.logits, np.float32)) for p in predictions])
+        truth = torch.from_numpy(to_input(np.asarray(truth_boxes, np.float32), scale))
+        boxes = mask_boxes(logits, truth, self.model.config.input.size // logits.shape[-1])
+        with torch.inference_mode():
+            found = embed_regions(self.model, features, boxes, logits)
+            leaked = frozen_branch_boxes("official", regions=boxes, truth=truth, scale_xy=scale)
+            found = replace(found, clip=self.model.region_clip(features, leaked, logits).float())
+            names = name_regions(self.model, found, self.vocabulary, top_k=self.top_k)
+        return [replace(a, names=ranked(n)) for a, n in zip(answers, names, strict=True)]
+
+
 def ranked(labels: Sequence[Label]) -> tuple[tuple[str, float], ...]:
     """Return (entry id, score) by score, undoing what is done for display.
 
@@ -108,5 +158,5 @@ def ranked(labels: Sequence[Label]) -> tuple[tuple[str, float], ...]:
     shown = list(labels)
     if len(shown) > 1 and shown[-1].score > shown[-2].score:
         shown.pop()
-    pairs = [(x.entry_id, x.score) for label in shown for x in (label, *label.inside)]
+    pairs = [(x.entry_id, x.score) for label in shown for x in (label, *label.folded)]
     return tuple(sorted(pairs, key=lambda pair: -pair[1]))

@@ -1,0 +1,153 @@
+"""The command that everybody is measured by, on pictures whose answers are known."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from ovsam_core.vocabulary import Vocabulary
+from tests.training.builders import NAMES, coco_file, scene
+from training.args import ConfigError, command
+from training.evaluate import EvaluateArgs, evaluate, measure, split_of, summarise
+from training.records import read_records
+from training.systems import Answer, System
+
+VOCABULARY = Vocabulary.of(NAMES, "three")
+
+
+class Oracle(System):
+    """Knows the truth; masks lose their left part, names are wrong for cups; clicks repair half of what is missing."""
+
+    name = "oracle"
+
+    def set_image(self, picture):
+        self.objects = scene(int(picture.path.stem))[1]
+
+    def answer(self, prompts, truth_boxes):
+        return [self._one(p) for p in prompts]
+
+    def _one(self, prompt):
+        if prompt.box_xyxy is not None:
+            x, y = prompt.box_xyxy[:2] + (prompt.box_xyxy[2:] - prompt.box_xyxy[:2]) / 2
+        else:
+            x, y = prompt.points_xy[0]
+        name, mask = next((n, m) for n, m in self.objects if m[int(y), int(x)])
+        mask = mask.copy()
+        columns = np.flatnonzero(mask.any(0))
+        mask[:, columns[: max(0, 4 - 2 * max(0, len(prompt.points_xy) - 1))]] = False
+        ids = [VOCABULARY.find(n).id for n in NAMES]
+        first = VOCABULARY.find("dog" if name == "cup" else name).id
+        names = [(first, 0.8), *((i, 0.1) for i in ids if i != first)]
+        return Answer(mask, (), tuple(names), np.zeros((4, 4)), 0.9)
+
+
+def test_figures_of_a_known_system(tmp_path):
+    pictures = read_records(coco_file(tmp_path, 4))
+    report = summarise(measure(Oracle(), pictures, VOCABULARY, split={"own:person": "base", "own:cup": "novel"}))
+    assert report["n"] == report["n_named"] == 12
+    assert report["top1"] == pytest.approx(2 / 3)
+    assert report["top5"] == 1.0
+    assert report["base"]["top1"] == 1.0
+    assert report["novel"]["top1"] == 0.0
+    assert report["novel"]["n"] == 4
+    assert report["top1_non_person"] == pytest.approx(1 / 2)
+    assert report["ece"] == pytest.approx(abs(0.8 - 2 / 3), abs=0.35)
+    expected = []
+    for i in range(4):
+        for _, mask in scene(i)[1]:
+            cut = mask.copy()
+            cut[:, np.flatnonzero(mask.any(0))[:4]] = False
+            expected.append(cut.sum() / mask.sum())
+    assert report["miou"] == pytest.approx(np.mean(expected))
+    assert report["se"]["miou"] == pytest.approx(np.std(expected, ddof=1) / np.sqrt(12))
+    assert report["miou_by_size"]["small"] == report["miou"]
+    assert report["miou_by_size"]["large"] is None
+
+
+def test_clicks_raise_the_iou(tmp_path):
+    pictures = read_records(coco_file(tmp_path, 3))
+    report = summarise(measure(Oracle(), pictures, VOCABULARY, prompt="clicks", clicks=3))
+    assert report["miou_at_clicks"] == sorted(report["miou_at_clicks"])
+    assert report["miou_at_clicks"][2] == 1.0
+    assert report["clicks_to_90"]["mean"] == pytest.approx(3, abs=1)
+    assert report["clicks_to_90"]["reached"] == 1.0
+
+
+def test_crowds_small_objects_and_foreign_names_are_left_out(tmp_path):
+    path = coco_file(tmp_path, 2, crowd=True)
+    pictures = read_records(path)
+    assert len(measure(Oracle(), pictures, VOCABULARY).objects) == 4
+    assert len(measure(Oracle(), pictures, VOCABULARY, min_area=180).objects) < 4
+    run = measure(Oracle(), pictures, Vocabulary.of(["person"]))
+    assert [o.rank is not None for o in run.objects] == [True, False, True, False]
+
+
+def test_unreadable_pictures_are_counted(tmp_path):
+    pictures = read_records(coco_file(tmp_path, 2))
+    (tmp_path / "images" / "0.png").write_bytes(b"")
+    report = summarise(measure(Oracle(), pictures, VOCABULARY))
+    assert report["n"] == 3
+    assert report["unreadable"][0].endswith("0.png")
+
+
+def test_the_papers_splits_ship():
+    coco = split_of("auto", Vocabulary.load("coco"), frozenset())
+    assert [sum(v == s for v in coco.values()) for s in ("base", "novel")] == [48, 17]
+    lvis = split_of("auto", Vocabulary.load("lvis"), frozenset())
+    assert sum(v == "novel" for v in lvis.values()) == 337
+    assert split_of("seen", VOCABULARY, frozenset({"dog"})) == {
+        "own:person": "novel",
+        "own:dog": "base",
+        "own:cup": "novel",
+    }
+
+
+@pytest.mark.parametrize("prompt", ["box", "centre", "clicks"])
+def test_the_command_writes_the_contracts_keys(tmp_path, prompt):
+    data = coco_file(tmp_path, 2)
+    out = tmp_path / "out" / "figures.json"
+    argv = ["--model", "tiny", "--data", str(data), "--images", str(tmp_path / "images"), "--prompt", prompt]
+    argv += ["--vocabulary", "coco", "--clicks", "2", "--json", str(out), "--report", str(tmp_path / "report")]
+    assert command(EvaluateArgs, evaluate, program="evaluate", argv=argv) == 0
+    report = json.loads(out.read_text())
+    keys = {"n", "miou", "miou_by_size", "miou_at_clicks", "top1", "top5", "top1_class_mean", "base", "novel", "ece"}
+    assert keys <= set(report)
+    assert set(report["ms"]) == {"encode", "decode"}
+    assert (report["n"], report["protocol"]) == (6, "corrected")
+    assert 0 <= report["miou"] <= 1
+    assert len(report["miou_at_clicks"]) == (2 if prompt == "clicks" else 1)
+    assert "| mean IoU |" in (tmp_path / "report" / "report.md").read_text()
+    assert len(list((tmp_path / "report" / "worst").glob("*.jpg"))) == 6
+    assert (tmp_path / "report" / "iou_at_clicks.png").exists() == (prompt == "clicks")
+
+
+@pytest.mark.parametrize("baseline", ["rectangle", "grabcut", "image-crop", "feature-crop", "sam"])
+def test_baselines_go_through_the_same_evaluator(tmp_path, baseline):
+    args = EvaluateArgs(coco_file(tmp_path, 2), tmp_path / "out.json", model="tiny", baseline=baseline, sam_type="toy")
+    report = evaluate(args)
+    assert report["n"] == 6
+    if baseline in {"rectangle", "grabcut"}:
+        assert report["miou"] > 0.5  # circles fill 78 % of their boxes
+    assert (report["top1"] is not None) == (baseline in {"image-crop", "feature-crop"})
+
+
+def test_official_protocol_differs_in_points_only(tmp_path):
+    data = coco_file(tmp_path, 2)
+    runs = {}
+    for protocol in ("corrected", "official"):
+        for prompt in ("box", "centre"):
+            args = EvaluateArgs(data, tmp_path / "o.json", model="tiny", protocol=protocol, prompt=prompt)
+            runs[protocol, prompt] = evaluate(args)
+    assert runs["official", "box"]["miou"] == runs["corrected", "box"]["miou"]
+    assert runs["official", "centre"]["protocol"] == "official"
+    assert "slips" in runs["official", "centre"]["system"]
+
+
+def test_options_that_do_not_go_together(tmp_path):
+    data = coco_file(tmp_path, 1)
+    with pytest.raises(ConfigError, match="needs --prompt box"):
+        evaluate(EvaluateArgs(data, tmp_path / "o.json", baseline="grabcut", prompt="centre"))
+    with pytest.raises(ConfigError, match="published weights"):
+        evaluate(EvaluateArgs(data, tmp_path / "o.json", baseline="sam"))

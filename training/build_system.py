@@ -1,0 +1,61 @@
+"""From an evaluation's options to the system it measures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from training.args import ConfigError
+from training.baselines import CropSystem, GrabCutSystem, RectangleSystem
+from training.networks import load_network
+from training.systems import OfficialSystem, OvsamSystem, System
+
+if TYPE_CHECKING:
+    from ovsam_core.vocabulary import Vocabulary
+    from training.evaluate import EvaluateArgs
+
+__all__ = ["build_system"]
+
+
+def build_system(args: EvaluateArgs, vocabulary: Vocabulary | None) -> System:
+    """Load what `args` asks for.
+
+    Raises:
+        ConfigError: options that do not go together.
+        ModelError: the model cannot be loaded.
+    """
+    if args.baseline in {"rectangle", "grabcut"} and args.prompt != "box":
+        raise ConfigError(f"--baseline {args.baseline} needs --prompt box")
+    if args.coop is not None and args.baseline not in {"image-crop", "feature-crop"}:
+        raise ConfigError("--coop goes with --baseline image-crop or feature-crop")
+    if args.baseline == "rectangle":
+        return RectangleSystem()
+    if args.baseline == "grabcut":
+        return GrabCutSystem()
+    sam = _sam(args) if args.sam is not None or args.baseline == "sam" else None
+    if args.baseline == "sam":
+        assert sam is not None
+        return sam
+    from ovsam_core.predictor import load_predictor  # noqa: PLC0415  slow to import; the others do without
+
+    predictor = load_predictor(args.model, device=args.device)
+    if not args.baseline:
+        if args.protocol == "official" and args.prompt != "box":
+            return OfficialSystem(predictor, load_network(args.model), vocabulary)
+        return OvsamSystem(predictor, vocabulary)
+    encoded = None
+    if vocabulary is not None and args.coop is not None:
+        from training.coop import encode_with_contexts  # noqa: PLC0415
+
+        encoded = encode_with_contexts(args.model, args.coop, vocabulary)
+    elif vocabulary is not None:
+        encoded = predictor.encode_vocabulary(vocabulary)
+    return CropSystem(args.baseline, predictor, encoded, sam)  # type: ignore[arg-type]
+
+
+def _sam(args: EvaluateArgs) -> System:
+    from training.sam import SamSystem, build_sam  # noqa: PLC0415
+
+    cuda = args.device != "cpu" and torch.cuda.is_available()
+    return SamSystem(build_sam(args.sam_type, args.sam), torch.device("cuda" if cuda else "cpu"))
