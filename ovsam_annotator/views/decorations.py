@@ -1,0 +1,200 @@
+"""What lies over the masks: suggestion, hover, proposals, selection, names and prompt dots. Functions that paint.
+
+Outlines of suggestions are dashed and carry "?"; those of accepted objects are solid. Every line is painted twice, dark
+under bright, so that it can be seen on any picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPainter, QPainterPath, QPen, QTransform
+
+from ovsam_annotator.views.palette import NEGATIVE, POSITIVE, SUGGESTION, readable_on
+from ovsam_annotator.views.paths import outline_path
+from ovsam_annotator.views.render import simplify
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ovsam_annotator.model.shapes import MaskShape
+    from ovsam_annotator.views.data import CanvasObject, Rgb
+
+__all__ = [
+    "DOT_RADIUS",
+    "ShapePath",
+    "paint_box",
+    "paint_cross",
+    "paint_dashed",
+    "paint_dots",
+    "paint_names",
+    "paint_plate",
+    "paint_selected",
+]
+
+DOT_RADIUS = 7.0  # screen pixels: large enough to aim at, small enough not to hide the object
+_DARK = QColor(0, 0, 0, 190)
+
+
+@dataclass(slots=True)
+class ShapePath:
+    """A mask outline, kept as a path for the zoom at which it was last painted."""
+
+    shape: MaskShape
+    _tolerance: float = -1.0
+    _path: QPainterPath = field(default_factory=QPainterPath)
+
+    def at(self, scale: float) -> QPainterPath:
+        """Path with no more corners than the eye can see at this zoom."""
+        tolerance = 0.0 if scale >= 1.5 else 0.75 / scale
+        if not 0.8 < (tolerance + 1e-9) / (self._tolerance + 1e-9) < 1.25:
+            self._path = outline_path(simplify(self.shape.loops, tolerance))
+            self._tolerance = tolerance
+        return self._path
+
+
+def _pen(colour: QColor, width: float, *, dashed: bool = False) -> QPen:
+    pen = QPen(colour, width)
+    pen.setCosmetic(True)
+    pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
+    if dashed:
+        pen.setDashPattern([4, 3])
+        pen.setCapStyle(Qt.PenCapStyle.FlatCap)
+    return pen
+
+
+def paint_dashed(painter: QPainter, path: QPainterPath, colour: Rgb = SUGGESTION, *, fill: float, bold: bool) -> None:
+    """Paint a mask that is not accepted yet; scene coordinates.
+
+    Args:
+        painter: with the scene's transform.
+        path: outline.
+        colour: colour of dashes and inside.
+        fill: opacity of the inside, 0 to 1.
+        bold: the one in work; False for hover and proposals.
+    """
+    if fill:
+        painter.fillPath(path, QColor(*colour, round(255 * fill)))
+    painter.setBrush(Qt.BrushStyle.NoBrush)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setPen(_pen(_DARK, 3.5 if bold else 2.5))
+    painter.drawPath(path)
+    painter.setPen(_pen(QColor(*colour), 2 if bold else 1.5, dashed=True))
+    painter.drawPath(path)
+
+
+def paint_selected(painter: QPainter, path: QPainterPath, colour: Rgb) -> None:
+    """Paint the outline of a selected object; scene coordinates."""
+    painter.setBrush(Qt.BrushStyle.NoBrush)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setPen(_pen(QColor("white"), 5))
+    painter.drawPath(path)
+    painter.setPen(_pen(QColor("black"), 3.5))
+    painter.drawPath(path)
+    painter.setPen(_pen(QColor(*colour), 2))
+    painter.drawPath(path)
+
+
+def paint_box(painter: QPainter, rect: QRectF, *, pending: bool) -> None:
+    """Paint a box prompt; scene coordinates."""
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing, on=False)
+    painter.setBrush(Qt.BrushStyle.NoBrush)
+    painter.setPen(_pen(_DARK, 3))
+    painter.drawRect(rect)
+    painter.setPen(_pen(QColor("white"), 1.5, dashed=pending))
+    painter.drawRect(rect)
+
+
+def paint_dots(painter: QPainter, dots: Iterable[tuple[QPointF, bool, bool]]) -> None:
+    """Paint prompt dots; device coordinates.
+
+    Args:
+        painter: without a transform.
+        dots: centre, positive, pending for each; the sign is a glyph as well as a colour.
+    """
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    arm = DOT_RADIUS * 0.55
+    for centre, positive, pending in dots:
+        colour = QColor(*(POSITIVE if positive else NEGATIVE))
+        painter.setPen(QPen(QColor(0, 0, 0, 200), 1))
+        painter.setBrush(QColor("white"))
+        painter.drawEllipse(centre, DOT_RADIUS + 1.5, DOT_RADIUS + 1.5)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(QColor("white") if pending else colour)
+        painter.drawEllipse(centre, DOT_RADIUS, DOT_RADIUS)
+        painter.setPen(QPen(colour if pending else QColor("white"), 2))
+        painter.drawLine(centre - QPointF(arm, 0), centre + QPointF(arm, 0))
+        if positive:
+            painter.drawLine(centre - QPointF(0, arm), centre + QPointF(0, arm))
+
+
+def paint_cross(painter: QPainter, centre: QPointF, area: QRectF, *, whole: bool) -> None:
+    """Paint the crosshair; device coordinates. `whole` runs the lines through the view, else a small cross."""
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing, on=False)
+    reach = max(area.width(), area.height()) if whole else 14.0
+    gap = 4.0
+    for colour, width in ((QColor(0, 0, 0, 150), 3), (QColor(255, 255, 255, 220), 1)):
+        painter.setPen(QPen(colour, width))
+        for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
+            painter.drawLine(centre + QPointF(dx * gap, dy * gap), centre + QPointF(dx * reach, dy * reach))
+
+
+def paint_names(
+    painter: QPainter, objects: Sequence[CanvasObject], view: QTransform, area: QRectF, font: QFont, limit: int = 150
+) -> None:
+    """Write names on masks that are large enough on screen, without plates that overlap; device coordinates.
+
+    Args:
+        painter: without a transform.
+        objects: objects in view, lowest first.
+        view: from picture to device coordinates.
+        area: visible area in device coordinates.
+        font: font of the names.
+        limit: at most so many names, the largest masks first.
+    """
+    metrics = QFontMetricsF(font)
+    painter.setFont(font)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    height = metrics.height() + 2
+    taken: list[QRectF] = []
+    by_size = sorted(objects, key=lambda o: o.shape.area, reverse=True)
+    for item in by_size[: limit * 3]:
+        if not item.name:
+            continue
+        x1, y1, x2, y2 = item.shape.box_xyxy
+        box = view.mapRect(QRectF(x1, y1, x2 - x1, y2 - y1))
+        if box.width() < 24 or box.height() < height * 0.8:
+            continue
+        text = f"🔒 {item.name}" if item.locked else item.name
+        text = metrics.elidedText(text, Qt.TextElideMode.ElideRight, max(box.width() + 20, 60))
+        width = metrics.horizontalAdvance(text) + 10
+        left = min(max(box.left(), area.left() + 2), area.right() - width - 2)
+        top = min(max(box.top(), area.top() + 2), area.bottom() - height - 2)
+        plate = QRectF(left, top, width, height)
+        if not plate.intersects(box) or any(plate.intersects(other) for other in taken):
+            continue
+        taken.append(plate)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(QColor(*item.colour, 235))
+        painter.drawRoundedRect(plate, 3, 3)
+        painter.setPen(QColor(*readable_on(item.colour)))
+        painter.drawText(plate, Qt.AlignmentFlag.AlignCenter, text)
+        if len(taken) >= limit:
+            break
+
+
+def paint_plate(painter: QPainter, at: QPointF, text: str, area: QRectF, font: QFont) -> None:
+    """Write one line on a dark plate near a point, inside the view; device coordinates."""
+    metrics = QFontMetricsF(font)
+    width, height = metrics.horizontalAdvance(text) + 12, metrics.height() + 4
+    left = min(max(at.x(), area.left() + 2), area.right() - width - 2)
+    top = min(max(at.y() - height, area.top() + 2), area.bottom() - height - 2)
+    plate = QRectF(left, top, width, height)
+    painter.setFont(font)
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(QColor(20, 20, 20, 220))
+    painter.drawRoundedRect(plate, 4, 4)
+    painter.setPen(QColor(*SUGGESTION))
+    painter.drawText(plate, Qt.AlignmentFlag.AlignCenter, text)

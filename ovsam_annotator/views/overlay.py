@@ -1,0 +1,262 @@
+"""All stored masks as one layer: raster tiles composed once, vector outlines when few and near.
+
+Composing thousands of masks takes longer than a frame, so it happens on a pool thread and the old tile stays until the
+new one is there; a handful is composed at once, so that an accepted mask appears with the key that accepted it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PySide6.QtCore import QObject, QRect, QRectF, QRunnable, Qt, QThreadPool, Signal, Slot
+from PySide6.QtGui import QColor, QImage, QPainter, QPen
+from PySide6.QtWidgets import QGraphicsItem
+
+from ovsam_annotator.views.paths import outline_path
+from ovsam_annotator.views.pyramid import SMALLEST_SIDE, level_for_scale
+from ovsam_annotator.views.render import TileStyle, compose_tile
+from ovsam_annotator.views.tiles import TILE, TileCache, exposed_tiles, painter_scale, tile_image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+    from PySide6.QtGui import QPainterPath
+    from PySide6.QtWidgets import QStyleOptionGraphicsItem, QWidget
+
+    from ovsam_annotator.model.shapes import MaskShape
+    from ovsam_annotator.views.data import CanvasObject, DisplayOptions, Rgb
+
+__all__ = ["OverlayItem"]
+
+AT_ONCE = 60  # masks of one tile that are composed inside the paint event: about 2 ms
+VECTOR_CORNERS = 20_000  # outline corners that are stroked inside the paint event: about 5 ms
+BOTH_FROM = 1.0  # scale from which outlines are vectors, so that they stay thin over big pixels
+
+Key = tuple[int, int, int, TileStyle]
+
+
+class _Answer(QObject):
+    """Carries a composed tile from the pool to the GUI thread."""
+
+    done = Signal(int, object, QImage)
+
+
+class _Compose(QRunnable):
+    """Compose one tile on the pool."""
+
+    def __init__(
+        self,
+        answer: _Answer,
+        serial: int,
+        key: Key,
+        shapes: Sequence[tuple[MaskShape, Rgb]],
+        size: tuple[int, int],
+    ) -> None:
+        super().__init__()
+        self._answer = answer
+        self._serial = serial
+        self._key = key
+        self._shapes = shapes
+        self._size = size
+
+    def run(self) -> None:
+        """Compose, and hand the image over by a queued signal."""
+        index, column, row, style = self._key
+        pixels = compose_tile(self._shapes, column * TILE, row * TILE, self._size, 2**index, style)
+        self._answer.done.emit(self._serial, self._key, tile_image(pixels, alpha=True))
+
+
+class OverlayItem(QGraphicsItem):
+    """Stored masks of one picture in their class colours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFlag(QGraphicsItem.GraphicsItemFlag.ItemUsesExtendedStyleOption)
+        self._size = (0, 0)
+        self._levels = 1
+        self._fill = 0.4
+        self._outlines = True
+        self._objects: dict[str, CanvasObject] = {}
+        self._shown: list[CanvasObject] = []
+        self._boxes: NDArray[np.int64] = np.zeros((0, 4), np.int64)
+        self._corners: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._paths: dict[str, QPainterPath] = {}
+        self._tiles: TileCache[Key] = TileCache()
+        self._stale: set[Key] = set()
+        self._asked: dict[Key, int] = {}
+        self._serial = 0
+        self._pool = QThreadPool()
+        self._pool.setMaxThreadCount(1)
+        self._answer = _Answer()
+        self._answer.done.connect(self._take, Qt.ConnectionType.QueuedConnection)
+
+    @property
+    def objects(self) -> dict[str, CanvasObject]:
+        """Objects by uid, lowest first."""
+        return self._objects
+
+    def visible_objects(self) -> list[CanvasObject]:
+        """Objects that are not hidden, lowest first."""
+        return self._shown
+
+    @property
+    def busy(self) -> bool:
+        """Whether tiles are still being composed."""
+        return bool(self._asked)
+
+    def close(self) -> None:
+        """Stop composing and wait for the pool."""
+        self._pool.clear()
+        self._asked.clear()
+        self._pool.waitForDone()
+
+    def set_size(self, width: int, height: int) -> None:
+        """Take the size of a new picture and forget all objects."""
+        self.prepareGeometryChange()
+        self._size = (width, height)
+        self._levels = 1
+        while max(width, height) / 2 ** (self._levels - 1) > SMALLEST_SIDE:
+            self._levels += 1
+        self.set_objects(())
+
+    def set_objects(self, objects: Iterable[CanvasObject]) -> None:
+        """Replace all objects."""
+        self._objects = {o.uid: o for o in objects}
+        self._paths.clear()
+        self._tiles.clear()
+        self._stale.clear()
+        self._asked.clear()
+        self._pool.clear()
+        self._index()
+        self.update()
+
+    def put_objects(self, objects: Iterable[CanvasObject]) -> None:
+        """Add or replace objects; only tiles they touch are composed again."""
+        for new in objects:
+            old = self._objects.get(new.uid)
+            self._objects[new.uid] = new
+            self._paths.pop(new.uid, None)
+            for changed in (old, new):
+                if changed is not None:
+                    self._touch(changed.shape.box_xyxy)
+        self._index()
+
+    def remove_objects(self, uids: Iterable[str]) -> None:
+        """Remove objects."""
+        for uid in uids:
+            old = self._objects.pop(uid, None)
+            self._paths.pop(uid, None)
+            if old is not None:
+                self._touch(old.shape.box_xyxy)
+        self._index()
+
+    def set_display(self, options: DisplayOptions) -> None:
+        """Choose fill and outlines."""
+        self._fill = options.fill
+        self._outlines = options.outlines or options.fill == 0
+        self.setVisible(not options.hidden)
+        self.update()
+
+    def boundingRect(self) -> QRectF:  # noqa: N802  (Qt's name)
+        """Area of the picture."""
+        return QRectF(0, 0, *self._size)
+
+    def paint(self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None) -> None:  # noqa: ARG002
+        """Paint the exposed tiles, and vector outlines when near."""
+        if not self._shown:
+            return
+        scale = painter_scale(painter)
+        exposed = option.exposedRect
+        near = self._near(exposed) if self._outlines and scale >= BOTH_FROM else None
+        style = TileStyle(self._fill, 0 if near is not None or not self._outlines else 2)
+        index = level_for_scale(scale, self._levels)
+        shrink = 2**index
+        width, height = (-(-side // shrink) for side in self._size)
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, on=scale < 1)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing, on=False)
+        if style.fill or style.outline:
+            for column, row in exposed_tiles(exposed, height, width, shrink):
+                image = self._tile((index, column, row, style), width, height)
+                if image is not None:
+                    x, y = column * TILE * shrink, row * TILE * shrink
+                    target = QRectF(x, y, image.width() * shrink, image.height() * shrink)
+                    painter.drawImage(target, image, QRectF(QRect(0, 0, image.width(), image.height())))
+        if near is not None:
+            self._stroke(painter, near)
+
+    def _near(self, exposed: QRectF) -> list[CanvasObject] | None:
+        """Objects in view, or None when they have too many corners to stroke."""
+        hit = self._touching(
+            int(exposed.left()), int(exposed.top()), int(exposed.right()) + 1, int(exposed.bottom()) + 1
+        )
+        if int(self._corners[hit].sum()) > VECTOR_CORNERS:
+            return None
+        return [self._shown[i] for i in hit]
+
+    def _stroke(self, painter: QPainter, objects: Sequence[CanvasObject]) -> None:
+        for item in objects:
+            path = self._paths.get(item.uid)
+            if path is None:
+                path = self._paths[item.uid] = outline_path(item.shape.loops)
+            pen = QPen(QColor(*item.colour), 2)
+            pen.setCosmetic(True)
+            painter.setPen(pen)
+            painter.setBrush(Qt.BrushStyle.NoBrush)
+            painter.drawPath(path)
+
+    def _tile(self, key: Key, width: int, height: int) -> QImage | None:
+        """Return the newest image of a tile, composed now if that is quick, later otherwise."""
+        index, column, row, _ = key
+        image = self._tiles.get(key)
+        if image is not None and key not in self._stale:
+            return image
+        shrink = 2**index
+        left, top = column * TILE, row * TILE
+        size = (min(TILE, height - top), min(TILE, width - left))
+        hit = self._touching(left * shrink, top * shrink, (left + size[1]) * shrink, (top + size[0]) * shrink)
+        if len(hit) <= AT_ONCE:
+            self._stale.discard(key)
+            self._asked.pop(key, None)
+            shapes = [(self._shown[i].shape, self._shown[i].colour) for i in hit]
+            image = tile_image(compose_tile(shapes, left, top, size, shrink, key[3]), alpha=True)
+            self._tiles.put(key, image)
+        elif self._asked.get(key) != self._serial:
+            self._asked[key] = self._serial
+            shapes = [(self._shown[i].shape, self._shown[i].colour) for i in hit]
+            self._pool.start(_Compose(self._answer, self._serial, key, shapes, size))
+        return image
+
+    @Slot(int, object, QImage)
+    def _take(self, serial: int, key: Key, image: QImage) -> None:
+        """Keep a composed tile unless a newer one has been asked for."""
+        if self._asked.get(key) != serial:
+            return
+        del self._asked[key]
+        self._stale.discard(key)
+        self._tiles.put(key, image)
+        shrink = 2 ** key[0]
+        self.update(QRectF(key[1] * TILE * shrink, key[2] * TILE * shrink, TILE * shrink, TILE * shrink))
+
+    def _touching(self, x1: int, y1: int, x2: int, y2: int) -> NDArray[np.intp]:
+        """Indices into the shown objects whose boxes overlap a picture rectangle, lowest first."""
+        b = self._boxes
+        return np.flatnonzero((b[:, 0] < x2) & (b[:, 2] > x1) & (b[:, 1] < y2) & (b[:, 3] > y1))
+
+    def _touch(self, box_xyxy: tuple[int, int, int, int]) -> None:
+        """Mark every kept tile under a box as stale, and ask for its repainting."""
+        self._serial += 1
+        x1, y1, x2, y2 = box_xyxy
+        for key in self._tiles.keys():  # noqa: SIM118  (a cache, not a dict)
+            span = TILE * 2 ** key[0]
+            if key[1] * span < x2 and (key[1] + 1) * span > x1 and key[2] * span < y2 and (key[2] + 1) * span > y1:
+                self._stale.add(key)
+        margin = 2 ** (self._levels - 1)  # an outline reaches one pixel of the coarsest level beyond its box
+        self.update(QRectF(x1, y1, x2 - x1, y2 - y1).adjusted(-margin, -margin, margin, margin))
+
+    def _index(self) -> None:
+        self._serial += 1
+        self._shown = [o for o in self._objects.values() if not o.hidden]
+        self._boxes = np.array([o.shape.box_xyxy for o in self._shown], np.int64).reshape(-1, 4)
+        self._corners = np.array([sum(map(len, o.shape.loops)) for o in self._shown], np.int64)
