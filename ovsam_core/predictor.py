@@ -161,6 +161,16 @@ class OvsamPredictor:
         self._live: OrderedDict[int, tuple[ImageEmbedding, dict[str, Tensor]]] = OrderedDict()
         self._encoded: OrderedDict[str, EncodedVocabulary] = OrderedDict()
 
+    @property
+    def model(self) -> OVSAM:
+        """The network, for hooks; its weights are not to be moved."""
+        return self._model
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return self._device
+
     def set_image(self, image: NDArray[np.uint8] | Picture, *, cache: EmbeddingCache | None = None) -> ImageEmbedding:
         """Encode a picture and make it the current one.
 
