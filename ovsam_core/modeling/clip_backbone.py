@@ -72,6 +72,10 @@ class ClipBackbone(nn.Module, ABC):
         """
 
     @abstractmethod
+    def pool(self, grid: Tensor) -> Tensor:
+        """Embed (N, C, g, g) cells of the stride-32 map as (N, embed_dim) of unit length."""
+
+    @abstractmethod
     def whole(self, pixels: Tensor) -> Tensor:
         """Embed whole pictures or crops, (N, 3, s, s) normalised pixels, as (N, embed_dim) of unit length."""
 
@@ -101,7 +105,7 @@ class ResNetBackbone(ClipBackbone):
     def regions(self, last: Tensor, boxes: Tensor, masks: Tensor | None = None, index: Tensor | None = None) -> Tensor:
         """See `ClipBackbone.regions`; the attention pool looks at boxes, masks change nothing."""
         del masks
-        return self._pool(align(last, boxes, self.grid, _STRIDES[-1], index))
+        return self.pool(align(last, boxes, self.grid, _STRIDES[-1], index))
 
     @torch.no_grad()
     def whole(self, pixels: Tensor) -> Tensor:
@@ -110,9 +114,11 @@ class ResNetBackbone(ClipBackbone):
         if last.shape[-2:] != (self.grid, self.grid):
             frame = pixels.new_tensor([0.0, 0.0, pixels.shape[-1], pixels.shape[-2]]).expand(len(pixels), 4)
             last = align(last, frame, self.grid, _STRIDES[-1], torch.arange(len(pixels), device=pixels.device))
-        return self._pool(last)
+        return self.pool(last)
 
-    def _pool(self, grid: Tensor) -> Tensor:
+    @torch.no_grad()
+    def pool(self, grid: Tensor) -> Tensor:
+        """See `ClipBackbone.pool`; g must be the attention pool's own grid."""
         return functional.normalize(self.visual.attnpool(grid), dim=-1)
 
 
@@ -153,7 +159,7 @@ class TimmBackbone(ClipBackbone):
     @torch.no_grad()
     def regions(self, last: Tensor, boxes: Tensor, masks: Tensor | None = None, index: Tensor | None = None) -> Tensor:
         """See `ClipBackbone.regions`; a mask without a cell on the stride-32 grid is pooled by its box."""
-        boxed = self._regions_of_boxes(last, boxes, index)
+        boxed = self.pool(align(last, boxes, self.region.roi, _STRIDES[-1], index))
         if masks is None or (self.region.pool == "head" and not self.region.mask_share):
             return boxed
         mean, has_cell = mask_mean(self._finish(last), masks, index)  # (N, C)
@@ -166,10 +172,12 @@ class TimmBackbone(ClipBackbone):
     @torch.no_grad()
     def whole(self, pixels: Tensor) -> Tensor:
         """See `ClipBackbone.whole`."""
-        return self._embed(self._finish(self.maps(pixels)[-1]))
+        return self.pool(self.maps(pixels)[-1])
 
-    def _regions_of_boxes(self, last: Tensor, boxes: Tensor, index: Tensor | None) -> Tensor:
-        return self._embed(self._finish(align(last, boxes, self.region.roi, _STRIDES[-1], index)))
+    @torch.no_grad()
+    def pool(self, grid: Tensor) -> Tensor:
+        """See `ClipBackbone.pool`."""
+        return self._embed(self._finish(grid))
 
     def _finish(self, last: Tensor) -> Tensor:
         """Apply what the trunk does between its last stage and pooling (EfficientNet's conv_head and its norm)."""
