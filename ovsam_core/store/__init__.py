@@ -18,6 +18,8 @@ from ovsam_core.store.records import (
     pack_vector,
     unpack_vector,
 )
+from ovsam_core.store.relink import find_by_content, missing_pictures, relink
+from ovsam_core.store.salvage import SalvageReport, salvage
 
 __all__ = [
     "PALETTE",
@@ -34,16 +36,21 @@ __all__ = [
     "PictureState",
     "Project",
     "Ref",
+    "SalvageReport",
     "SettingRow",
     "Source",
     "Step",
     "UndoResult",
     "add_class",
     "delete_class",
+    "find_by_content",
     "merge_classes",
+    "missing_pictures",
     "new_class",
     "new_uid",
     "pack_vector",
+    "relink",
     "rename_class",
+    "salvage",
     "unpack_vector",
 ]

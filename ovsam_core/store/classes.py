@@ -22,12 +22,13 @@ PALETTE = (
 """Colours told apart with every common colour blindness (Paul Tol's bright, vibrant and muted sets)."""
 
 
-def new_class(project: Project, entry_id: str, name: str) -> ClassRow:
+def new_class(project: Project, entry_id: str, name: str, position: int | None = None) -> ClassRow:
     """Make a row for a class the project does not hold yet, with the next colour and position; not written.
 
-    Put it into the same change as the first object that carries it.
+    Put it into the same change as the first object that carries it. For several at once, say their positions.
     """
-    position = max((row.position for row in project.classes()), default=-1) + 1
+    if position is None:
+        position = max((row.position for row in project.classes()), default=-1) + 1
     return ClassRow(new_uid(), entry_id, name, PALETTE[position % len(PALETTE)], position=position)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import sqlite3
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -24,10 +25,9 @@ from ovsam_core.store.records import (
 )
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-__all__ = ["history", "next_step", "prune", "record", "reverse"]
+__all__ = ["history", "next_step", "prune", "record", "reverse", "row_columns", "unpack_row"]
 
 _ROWS: dict[Table, type[ClassRow | PictureRow | ObjectRow | SettingRow]] = {
     "class": ClassRow,
@@ -212,7 +212,7 @@ def reverse(connection: sqlite3.Connection, step: Step, *, redo: bool) -> UndoRe
     turned: list[tuple[int, int, int]] = []
     for n, table, key, picture, before, after in entries:
         ref = Ref(table, key)
-        source, target = (_unpacked(before), _unpacked(after)) if redo else (_unpacked(after), _unpacked(before))
+        source, target = (unpack_row(before), unpack_row(after)) if redo else (unpack_row(after), unpack_row(before))
         if not _turn(connection, ref, source, target):
             left.append(ref)
             continue
@@ -235,8 +235,8 @@ def _turn(connection: sqlite3.Connection, ref: Ref, source: Columns | None, targ
         assert target is not None
         if ref.table == "object" and not _referents_exist(connection, target):
             return False
-        _insert(connection, ref.table, [target])
-        return True
+        _free_export_id(connection, ref, target)
+        return _fits(connection, lambda: _insert(connection, ref.table, [target]))
     if current is None or any(current[c] != source[c] for c in source if c not in _STAMPS):
         return False
     if target is None:
@@ -246,8 +246,30 @@ def _turn(connection: sqlite3.Connection, ref: Ref, source: Columns | None, targ
         return True
     if ref.table == "object" and not _referents_exist(connection, current | target):
         return False
-    _update(connection, ref, target)
+    return _fits(connection, lambda: _update(connection, ref, target))
+
+
+def _fits(connection: sqlite3.Connection, write: Callable[[], None]) -> bool:
+    """Write, unless it contradicts what was done since (a name or path that another row took)."""
+    connection.execute("SAVEPOINT turn")
+    try:
+        write()
+    except sqlite3.IntegrityError:
+        connection.execute("ROLLBACK TO turn")
+        return False
+    finally:
+        connection.execute("RELEASE turn")
     return True
+
+
+def _free_export_id(connection: sqlite3.Connection, ref: Ref, row: Columns) -> None:
+    """Give a row that comes back another id for COCO files where an import took its own meanwhile."""
+    number = row.get("export_id")
+    taken = f'SELECT 1 FROM "{ref.table}" WHERE export_id=?'  # noqa: S608 - names of our own tables
+    if number is not None and connection.execute(taken, (number,)).fetchone() is not None:
+        row["export_id"] = connection.execute(
+            "UPDATE counter SET value=value+1 WHERE name=? RETURNING value", (ref.table,)
+        ).fetchone()[0]
 
 
 def _referents_exist(connection: sqlite3.Connection, columns: Columns) -> bool:
@@ -264,7 +286,7 @@ def _referents_exist(connection: sqlite3.Connection, columns: Columns) -> bool:
     ).fetchone()
     if lost is None:
         return False
-    row = cast("Columns", _unpacked(lost[0]))
+    row = cast("Columns", unpack_row(lost[0]))
     namesake = connection.execute("SELECT uid FROM class WHERE name=?", (row["name"],)).fetchone()
     if namesake is not None:
         columns["class"] = namesake[0]
@@ -348,7 +370,12 @@ def _pack_bytes(value: object) -> dict[str, str]:
     return {"b64": base64.b64encode(value).decode()}
 
 
-def _unpacked(packed: bytes | None) -> Columns | None:
+def row_columns(table: Table) -> tuple[str, ...]:
+    """Columns of a table in the order of its row class."""
+    return _ROWS[table].columns
+
+
+def unpack_row(packed: bytes | None) -> Columns | None:
     """Columns of a journal row; a column's own values are never objects, so an object is packed bytes."""
     if packed is None:
         return None
