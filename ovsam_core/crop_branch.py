@@ -57,7 +57,7 @@ def crop_embeddings(
         part = boxes_xyxy[start : start + regions]
         crops = [crop_square(rgb, box, scale=scale, size=size, fill=fill) for box in part for scale in chosen]
         pixels = normalise(np.stack(crops), settings.mean, settings.std).to(device)  # (n * S, 3, s, s)
-        vectors = model.crop_clip(pixels).float().unflatten(0, (len(part), len(chosen)))  # (n, S, D)
+        vectors = model.crop_clip(pixels).float().reshape(len(part), len(chosen), -1)  # (n, S, D)
         found.append(functional.normalize(vectors.mean(1), dim=-1))
     if not found:
         return torch.zeros(0, model.config.embed_dim, device=device)

@@ -93,11 +93,13 @@ class ImageEmbedding:
             head = meta["ovsam"]
             if meta["digest"] != _digest(head, tensors):
                 raise EmbeddingError(f"{path}: the content does not match its digest; the file is damaged")
-            fields = json.loads(head)
+            fields: dict[str, Any] = json.loads(head)
             if fields.pop("version") != _VERSION:
                 raise EmbeddingError(f"{path}: written in another format version")
-            pairs = {name: tuple(fields.pop(name)) for name in ("size_hw", "input_hw", "scale_xy")}
-            return cls(tensors=tensors, **pairs, **fields)
+            for name in ("size_hw", "input_hw", "scale_xy"):
+                first, second = fields[name]
+                fields[name] = first, second
+            return cls(tensors=tensors, **fields)
         except (SafetensorError, KeyError, ValueError, TypeError, OverflowError) as error:
             raise EmbeddingError(f"{path}: not an embedding file: {error}") from error
 

@@ -127,7 +127,7 @@ def prepare(model: OVSAM, device: torch.device, speed: Speed) -> None:
     if speed.fused:
         fuse_batch_norm(model.backbone)
     if speed.channels_last:
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model.to(memory_format=torch.channels_last)
     model.to(device).eval().requires_grad_(False)
 
 

@@ -25,6 +25,9 @@ __all__ = ["Zoom", "paste_logits", "zoom_window"]
 _OUTSIDE = -10.0
 """Logit of pixels that the crop did not show: surely off the object."""
 
+_LEAST_SIDE = 32
+"""Pixels of the smallest crop: fewer are a blur at any size."""
+
 
 class Zoom:
     """A crop round one object, as a picture of its own.
@@ -75,13 +78,13 @@ def zoom_window(
         size_hw: of the picture.
         scale: side of the crop over the longer side of the box.
     """
-    x, y, side = square_window(box_xyxy, scale)
+    x1, y1, x2, y2 = (float(v) for v in box_xyxy)
+    x, y, side = square_window(box_xyxy, max(scale, _LEAST_SIDE / max(x2 - x1, y2 - y1, 1.0)))
     h, w = size_hw
-    side = max(side, 32)  # fewer pixels are a blur at any size
     if side > 0.75 * max(h, w):
         return None
-    x1, y1 = min(max(x, 0), max(w - side, 0)), min(max(y, 0), max(h - side, 0))  # moved inside rather than cut
-    return x1, y1, min(x1 + side, w), min(y1 + side, h)
+    left, top = min(max(x, 0), max(w - side, 0)), min(max(y, 0), max(h - side, 0))  # moved inside rather than cut
+    return left, top, min(left + side, w), min(top + side, h)
 
 
 def paste_logits(window_logits: NDArray[np.float32], zoom: Zoom, embedding: ImageEmbedding, side: int) -> Tensor:
@@ -102,8 +105,8 @@ def paste_logits(window_logits: NDArray[np.float32], zoom: Zoom, embedding: Imag
     step = 1 / float(scale.max())
     blurred = window_logits
     if step > 2:  # a cell covers many pixels of the crop: average them first
-        size = max(1, int(step))
-        blurred = cv2.blur(window_logits, (size, size), borderType=cv2.BORDER_REPLICATE)
+        size = int(step) // 2 * 2 + 1  # odd: an even window would shift the mask by half a pixel
+        blurred = np.asarray(cv2.blur(window_logits, (size, size), borderType=cv2.BORDER_REPLICATE), np.float32)
     columns, rows = np.meshgrid(xs, ys)
     found = cv2.remap(blurred, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(_OUTSIDE,))
     return torch.from_numpy(np.asarray(found, np.float32))

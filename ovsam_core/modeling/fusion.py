@@ -42,13 +42,14 @@ def fuse(head: Tensor, clip: Tensor, seen: Tensor, alpha: float, beta: float, ti
 def decides(head: Tensor, clip: Tensor, seen: Tensor, alpha: float, beta: float, tiny: Tensor | None = None) -> Tensor:
     """Return which branch put each class where it stands, (N, K) bool: True for the frozen one.
 
-    It is the branch with the greater weighted lead over the mean of all classes. Arguments as in `fuse`.
+    It is the branch with the greater weighted lead over the mean of all classes; without a share it never decides.
+    Arguments as in `fuse`.
     """
     share = torch.where(seen, alpha, beta).to(head.dtype)[None]
     if tiny is not None:
         share = share * (~tiny)[:, None]
     lead_head, lead_clip = (x.log_softmax(1) - x.log_softmax(1).mean(1, keepdim=True) for x in (head, clip))
-    return share * lead_clip > (1 - share) * lead_head
+    return (share >= 1) | ((share > 0) & (share * lead_clip > (1 - share) * lead_head))
 
 
 def frozen_branch_boxes(

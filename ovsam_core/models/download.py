@@ -22,6 +22,7 @@ from ovsam_core.models.registry import models_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from email.message import Message
     from pathlib import Path
 
     from ovsam_core.models.catalogue import PublishedFile
@@ -290,7 +291,7 @@ def _open(url: str, start: int, etag: str) -> _Answer:
     )
 
 
-def _hash_of(linked: dict[str, str], headers: http.client.HTTPMessage) -> str | None:
+def _hash_of(linked: dict[str, str], headers: Message) -> str | None:
     """Hugging Face names a large file's sha256 as its linked ETag; other servers' ETags mean nothing to us."""
     for value in (linked.get("X-Linked-Etag", ""), headers.get("X-Linked-Etag", "")):
         text = str(value).removeprefix("W/").strip('"').lower()
