@@ -137,16 +137,17 @@ class HeadConfig:
 
     Attributes:
         variant: "fpn" classifies RoIs of a light FPN, "token" the decoder's label token through an MLP, "token_clip"
-            adds an MLP of the mask-pooled trunk feature to the token; "none" leaves the branch out, and the frozen one
-            names alone.
+            adds an MLP of the mask-pooled trunk feature to the token; "adapter" adds a small residual to the frozen
+            branch's embedding (what few pictures can teach without moving the encoder; not in the paper); "none" leaves
+            the branch out, and the frozen one names alone.
         roi: side of the RoIAlign grid, 7 or 12 in the official configs.
         finest_scale: RoIs with a side below twice this many pixels read the stride-4 map.
-        channels: FPN channels.
+        channels: FPN channels; of "adapter" its hidden width.
         label_token_classifies: whether the label token's embedding is part of the answer. In the released weights it is
             not, although the parameters exist (official issue 10).
     """
 
-    variant: Literal["fpn", "token", "token_clip", "none"] = "fpn"
+    variant: Literal["fpn", "token", "token_clip", "adapter", "none"] = "fpn"
     roi: int = 12
     finest_scale: int = 56
     channels: int = 256
@@ -453,8 +454,8 @@ def _check_branches(config: ModelConfig) -> None:
         raise ModelError(
             f"{name}: head.variant {config.head.variant!r} classifies by the label token: set label_token_classifies"
         )
-    if config.head.variant == "none" and config.head.label_token_classifies:
-        raise ModelError(f"{name}: head.variant 'none' has no label token that could classify")
+    if config.head.variant in ("none", "adapter") and config.head.label_token_classifies:
+        raise ModelError(f"{name}: head.variant {config.head.variant!r} has no label token that could classify")
     if config.region.pool == "attention" and config.vision["vision_cfg"].get("timm_model_name"):
         raise ModelError(f"{name}: region.pool 'attention' needs a CLIP ResNet; a timm trunk has 'mask' or 'head'")
     for share, value in (

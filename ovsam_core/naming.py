@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from ovsam_core.calibration import calibrated_scores
 from ovsam_core.modeling.fusion import decides, fuse
+from ovsam_core.modeling.head import RegionAdapter
 from ovsam_core.ranking import rank
 
 if TYPE_CHECKING:
@@ -119,7 +120,10 @@ def _log_scores(model: OVSAM, regions: Regions, encoded: EncodedVocabulary) -> t
         codes += _crop_leads(regions.clip.cpu(), regions.crop.cpu(), encoded, share)
     if regions.head is None:
         return clip.log_softmax(1), codes
-    head = _with_background(encoded.logits(regions.head.cpu(), scale))
+    vectors = regions.head
+    if isinstance(model.head, RegionAdapter):  # it adapts whatever the frozen branches say together
+        vectors = model.head(frozen.to(vectors.device))
+    head = _with_background(encoded.logits(vectors.cpu(), scale))
     if not settings.enabled:
         return head.log_softmax(1), torch.zeros_like(codes)
     seen = _seen(model, encoded)

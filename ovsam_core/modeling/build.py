@@ -15,7 +15,7 @@ from ovsam_core.errors import ModelError
 from ovsam_core.modeling.clip_backbone import make_backbone
 from ovsam_core.modeling.clip_text import check_text_tower
 from ovsam_core.modeling.fpn import FPN
-from ovsam_core.modeling.head import NameHead
+from ovsam_core.modeling.head import NameHead, RegionAdapter
 from ovsam_core.modeling.mask_decoder import ImageSkips, MaskDecoder
 from ovsam_core.modeling.neck import MultiLayerTransformerNeck, SingleLayerTransformerNeck
 from ovsam_core.modeling.ovsam import OVSAM
@@ -137,10 +137,14 @@ def _towers(config: ModelConfig) -> tuple[nn.Module, TextTransformer]:
     return clip.visual, check_text_tower(clip.text)
 
 
-def _names(config: ModelConfig, channels: tuple[int, int, int, int]) -> tuple[FPN | None, NameHead | None]:
+def _names(
+    config: ModelConfig, channels: tuple[int, int, int, int]
+) -> tuple[FPN | None, NameHead | RegionAdapter | None]:
     h = config.head
     if h.variant == "none":
         return None, None
+    if h.variant == "adapter":
+        return None, RegionAdapter(embed_dim=config.embed_dim, hidden=h.channels)
     fpn = FPN(in_channels=channels, channels=h.channels) if h.variant == "fpn" else None
     head = NameHead(
         variant=h.variant,

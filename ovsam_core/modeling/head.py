@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-__all__ = ["NameHead", "classify"]
+__all__ = ["NameHead", "RegionAdapter", "classify"]
 
 
 class NameHead(nn.Module):
@@ -97,6 +97,29 @@ class NameHead(nn.Module):
             # A mask without a cell on the stride-32 grid has no feature: the token alone names it.
             parts.append(self.clip_mlp(mean) * has_cell[:, None])
         return functional.normalize(torch.stack(parts).sum(0), dim=-1)
+
+
+class RegionAdapter(nn.Module):
+    """A learnt branch for few pictures: the frozen branch's embedding plus a small residual, zero at first.
+
+    It starts as the frozen branch itself and lives in the head, so that teaching it names leaves cached picture
+    embeddings and remembered examples valid.
+
+    Args:
+        embed_dim: dimensions of text embeddings.
+        hidden: width of the residual's middle layer.
+    """
+
+    def __init__(self, *, embed_dim: int, hidden: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(embed_dim, hidden)
+        self.up = nn.Linear(hidden, embed_dim)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, frozen: Tensor) -> Tensor:
+        """Return (N, D) embeddings of unit length for the frozen branch's (N, D)."""
+        return functional.normalize(frozen + self.up(functional.gelu(self.down(frozen))), dim=-1)
 
 
 def classify(regions: Tensor, classifier: Tensor, logit_scale: float) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ovsam_core.errors import ModelError
+from ovsam_core.modeling.head import RegionAdapter
 from ovsam_core.modeling.clip_text import embed_text
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class OVSAM(nn.Module):
         fpn: FPN | None,
         skips: ImageSkips | None,
         mask_decoder: MaskDecoder,
-        head: NameHead | None,
+        head: NameHead | RegionAdapter | None,
         text: TextTransformer,
         make_tokenizer: Callable[[], Callable[[list[str]], Tensor]],
         directory: Path | None = None,
@@ -142,6 +143,9 @@ class OVSAM(nn.Module):
         """
         if self.head is None:
             raise ModelError(f"{self.config.architecture}: head.variant is 'none', names come from region_clip")
+        if isinstance(self.head, RegionAdapter):
+            adapted: Tensor = self.head(self.region_clip(features, boxes, masks, index))
+            return adapted
         pyramid = [] if self.fpn is None else [features[f"fpn{i}"] for i in range(4)]
         embedding: Tensor = self.head(
             pyramid=pyramid, trunk=features["trunk"], boxes=boxes, masks=masks, label_tokens=label_tokens, index=index
