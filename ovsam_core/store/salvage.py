@@ -32,8 +32,7 @@ class SalvageReport:
     Attributes:
         rows: recovered rows by table.
         from_journal: of these, rows that were rebuilt from the history because their own page cannot be read.
-        dropped: readable rows that could not be used (their picture is lost, their mask does not decode) or not whole, as
-            texts.
+        dropped: readable rows that could not be used (their picture is lost, their mask does not decode) or not whole.
         complete: whether every table could be read to its end.
     """
 
@@ -162,9 +161,9 @@ def _sound(tables: Tables) -> tuple[list[Row], list[str]]:
         for key, columns in tables[kind.table].items():
             try:
                 row: Row = kind.from_columns(tuple(columns[c] for c in kind.columns))
+                if isinstance(row, ObjectRow):  # before C code sees the runs
+                    Mask.from_rle({"size": [row.mask.height, row.mask.width], "counts": row.mask.counts})
                 row.to_columns()
-                if isinstance(row, ObjectRow):
-                    Mask.from_rle(row.mask.rle)
             except (FormatError, StoreError, ValueError, TypeError, KeyError, AttributeError) as error:
                 dropped.append(f"{kind.table} {key}: {error}")
                 tables[kind.table][key] = {**columns, "lost": True}
