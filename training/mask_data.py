@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 import torch
-from pycocotools import mask as rle_tools
 from torch.utils.data import Dataset
 
 from ovsam_core.crops import zoom_window
+from ovsam_core.masks import Mask
 from training.sampling import draw_seed
 
 if TYPE_CHECKING:
@@ -72,13 +72,13 @@ class MaskObject:
         picture: index into the list of pictures.
         box_xyxy: pixels, far edges exclusive.
         area: pixels.
-        rle: compressed COCO mask.
+        mask: its pixels.
     """
 
     picture: int
     box_xyxy: tuple[float, float, float, float]
     area: float
-    rle: dict[str, Any]
+    mask: Mask
 
 
 def load_objects(path: Path) -> tuple[list[Path], list[MaskObject]]:
@@ -92,7 +92,7 @@ def load_objects(path: Path) -> tuple[list[Path], list[MaskObject]]:
         if note.get("iscrowd") or w < 1 or h < 1:
             continue
         frame = (x, y, x + w, y + h)
-        objects.append(MaskObject(order[note["image_id"]], frame, note["area"], note["segmentation"]))
+        objects.append(MaskObject(order[note["image_id"]], frame, note["area"], Mask.from_rle(note["segmentation"])))
     return pictures, objects
 
 
@@ -157,7 +157,7 @@ class MaskSamples(Dataset[dict[str, Any]]):
             shares.append(weight * draw / draw.sum())
             for o in objects:
                 self.by_picture.setdefault(o.picture + first, []).append(len(self.objects))
-                self.objects.append(MaskObject(o.picture + first, o.box_xyxy, o.area, o.rle))
+                self.objects.append(MaskObject(o.picture + first, o.box_xyxy, o.area, o.mask))
         self.chances = np.concatenate(shares) / sum(args.sources.values())
         self._kept: dict[int, dict[str, Any]] = {}
 
@@ -225,7 +225,7 @@ class MaskSamples(Dataset[dict[str, Any]]):
             x1, y1, x2, y2 = self.objects[i].box_xyxy
             if x1 >= window.x + window.side or x2 <= window.x or y1 >= window.y + window.side or y2 <= window.y:
                 continue
-            full = rle_tools.decode(self.objects[i].rle)
+            full = self.objects[i].mask.full()
             small = window.cut(full * np.uint8(255), 0)
             area = float(small.sum()) / 255
             shown = area * (window.side / window.size) ** 2 / max(1.0, self.objects[i].area)

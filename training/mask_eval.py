@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  the usual name
-from pycocotools import mask as rle_tools
 from torch import Tensor
 
 from ovsam_core.crops import zoom_window
@@ -133,7 +132,7 @@ def mask_figures(
             last, image = target.picture, read_rgb(pictures[target.picture])
             view = View.of(task, image, 0, 0, max(image.shape[:2]), whole)
         assert view is not None
-        truth = rle_tools.decode(target.rle).astype(bool)
+        truth = target.mask.full()
         for name, value in _one(task, image, view, truth, np.array(target.box_xyxy, np.float32), clicks, zoom).items():
             sums.setdefault(name, []).append(value)
     return {"n": float(len(chosen)), **{name: float(np.mean(values)) for name, values in sums.items()}}
