@@ -17,6 +17,7 @@ from training.args import command
 from training.loop import FitResult, LoopArgs, OptimArgs, fit
 from training.mask_data import MaskDataArgs, MaskSamples, collate
 from training.mask_task import MaskTask, PromptArgs
+from training.starter_assemble import PartArgs, assemble
 from training.starter_features import load_trunk
 
 __all__ = ["StarterArgs", "main", "train_masks"]
@@ -57,16 +58,18 @@ class StarterArgs:
         prompts: how prompts are simulated.
         loop: length, batch and housekeeping.
         optim: optimiser and schedule.
+        parts: where the trained parts are that `--stage assemble` merges into the model directory `out`.
     """
 
     data: Path
     out: Path
-    stage: Literal["masks"] = "masks"
+    stage: Literal["masks", "assemble"] = "masks"
     threads: int = 0
     masks: MaskDataArgs = field(default_factory=MaskDataArgs)
     prompts: PromptArgs = field(default_factory=PromptArgs)
     loop: StarterLoop = field(default_factory=StarterLoop)
     optim: StarterOptim = field(default_factory=StarterOptim)
+    parts: PartArgs = field(default_factory=PartArgs)
 
 
 def train_masks(args: StarterArgs) -> FitResult:
@@ -83,7 +86,10 @@ def main(args: StarterArgs) -> None:
     """Run one stage."""
     if args.threads:
         torch.set_num_threads(args.threads)
-    train_masks(args)
+    if args.stage == "assemble":
+        assemble(args.parts, load_trunk(), args.out)
+    else:
+        train_masks(args)
 
 
 if __name__ == "__main__":
