@@ -11,7 +11,6 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 import torch
-from ovsam_core.predictor import load_predictor
 
 from ovsam_annotator.inference.messages import (
     Encode,
@@ -32,14 +31,14 @@ from ovsam_annotator.model.shapes import mask_shape
 from ovsam_core.embedding_cache import EmbeddingCache
 from ovsam_core.errors import CancelledError, OvsamError
 from ovsam_core.pictures import Picture, load_picture
+from ovsam_core.predictor import load_predictor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ovsam_core.predictor import OvsamPredictor
-
     from ovsam_annotator.inference.messages import Answer, Request
     from ovsam_core.embedding import ImageEmbedding
+    from ovsam_core.predictor import OvsamPredictor
     from ovsam_core.results import Prediction
     from ovsam_core.text import EncodedVocabulary
 
@@ -198,7 +197,7 @@ class ModelEngine:
             done = self._in_flight[picture.key] = threading.Event()
         try:
             report(Progress(picture_id, "encoding"))
-            embedding = predictor.encode(picture)
+            embedding = predictor.set_image(picture)
             self._cache.put(embedding)
             return embedding, False
         finally:

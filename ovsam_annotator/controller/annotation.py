@@ -1,0 +1,546 @@
+"""The loop: click, see the mask and its names, accept with one key."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, Signal
+
+from ovsam_annotator.inference.messages import Failed, Predict, Predicted, Progress
+from ovsam_annotator.model.document import Item
+from ovsam_annotator.model.editing import Overlap, resolve_overlap
+from ovsam_annotator.model.prompt_state import PromptState
+from ovsam_annotator.model.shapes import MaskShape, mask_shape
+from ovsam_annotator.views import data
+from ovsam_core.store import ObjectRow, new_uid, pack_vector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ovsam_annotator.controller.session import Session
+    from ovsam_annotator.controller.tasks import Runner
+    from ovsam_annotator.inference.segmenter import Segmenter
+    from ovsam_annotator.views.protocols import CanvasView, LabelListView
+    from ovsam_core.masks import Mask
+    from ovsam_core.results import Candidate, Label
+    from ovsam_core.store import ClassRow
+
+__all__ = ["AnnotationController", "Provenance"]
+
+_MARGIN = 0.1  # the best name must lead the second by this much of the score, or nothing is preselected
+_FLOOR = 0.15  # and must score at least this
+
+
+@dataclass(slots=True)
+class Provenance:
+    """What objects made now are marked with."""
+
+    model_id: str = ""
+    head_hash: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Answer:
+    """The answer on show."""
+
+    predicted: Predicted
+    chosen: int = 0
+
+    @property
+    def candidate(self) -> Candidate:
+        return self.predicted.prediction.candidates[self.chosen]
+
+    @property
+    def shape(self) -> MaskShape:
+        return self.predicted.shapes[self.chosen]
+
+
+class AnnotationController(QObject):
+    """Turns clicks into prompts, prompts into suggestions, and suggestions into objects.
+
+    Args:
+        canvas: shows picture, prompt and suggestion.
+        label_list: shows the names.
+        segmenter: answers prompts.
+        runner: for work on masks.
+        clock: seconds, rising.
+
+    Attributes:
+        provenance: what new objects are marked with.
+        vocabulary_digest: of the names that are ranked; empty until there is one.
+        overlap: the project's rule.
+        hover: whether resting the pointer asks for a preview.
+        locked_class: uid of the class that every accepted object gets; empty for none.
+        hint_changed: text for the status line: what a click or key would do now.
+        accepted: (uid) of an object just made or refined.
+        overlap_acted: text; the overlap rule changed a mask.
+    """
+
+    hint_changed = Signal(str)
+    accepted = Signal(str)
+    overlap_acted = Signal(str)
+
+    def __init__(
+        self,
+        *,
+        canvas: CanvasView,
+        label_list: LabelListView,
+        segmenter: Segmenter,
+        runner: Runner,
+        clock: Callable[[], float] = time.monotonic,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._canvas = canvas
+        self._labels = label_list
+        self._segmenter = segmenter
+        self._runner = runner
+        self._clock = clock
+        self.provenance = Provenance()
+        self.vocabulary_digest = ""
+        self.overlap = Overlap.ALLOW
+        self.hover = True
+        self.locked_class = ""
+        self._last_class = ""
+        self._session: Session | None = None
+        self._prompt = PromptState()
+        self._answer: _Answer | None = None
+        self._generation = 0
+        self._asked: int | None = None
+        self._hover_asked: int | None = None
+        canvas.point_added.connect(self.add_point)
+        canvas.box_drawn.connect(self.add_box)
+        canvas.rested.connect(self.preview)
+        canvas.rest_ended.connect(self.end_preview)
+        canvas.retry_asked.connect(self.ask_again)
+        label_list.name_chosen.connect(self.accept_entry)
+        label_list.name_typed.connect(self.accept_typed)
+        label_list.unnamed_accepted.connect(self.accept_unnamed)
+        label_list.candidate_chosen.connect(self.choose_candidate)
+        label_list.dropped.connect(self.drop)
+
+    # ---- state
+
+    @property
+    def busy(self) -> bool:
+        """Whether an object is in work."""
+        return not self._prompt.empty or bool(self._prompt.refined)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a prompt has no answer yet."""
+        return self._asked is not None
+
+    @property
+    def labels(self) -> tuple[Label, ...]:
+        """The names on show, best first."""
+        return self._answer.candidate.labels if self._answer else ()
+
+    @property
+    def suggested(self) -> Candidate | None:
+        """The candidate on show."""
+        return self._answer.candidate if self._answer else None
+
+    def attach(self, session: Session | None) -> None:
+        """Work on another project, or none."""
+        self.drop()
+        self._session = session
+        self._set_lock("")
+        self._last_class = ""
+
+    # ---- prompts
+
+    def add_point(self, x: float, y: float, positive: bool) -> None:
+        """A click: on the object, or off it."""
+        if not self._can_prompt():
+            return
+        if not self.busy and not positive:
+            self.hint_changed.emit("Start with a click on the object (left), then exclude with right clicks")
+            self._canvas.set_marks(data.PromptMarks())
+            return
+        self._ask(self._prompt.with_point(x, y, positive=positive, now=self._clock()))
+
+    def add_box(self, x1: float, y1: float, x2: float, y2: float) -> None:
+        """A drag."""
+        if self._can_prompt():
+            self._ask(self._prompt.with_box((x1, y1, x2, y2), self._clock()))
+
+    def take_back(self) -> bool:
+        """Take back the last click; False where there is none."""
+        if not self.busy:
+            return False
+        earlier = self._prompt.back()
+        if earlier is None:
+            self.drop()
+        elif earlier.empty:
+            self._begin_refining(earlier)
+        else:
+            self._ask(earlier)
+        return True
+
+    def drop(self) -> None:
+        """Forget the object in work."""
+        self._cancel()
+        self._prompt = PromptState()
+        self._answer = None
+        self._canvas.set_marks(data.PromptMarks())
+        self._canvas.set_suggestion(None)
+        self._labels.clear()
+        self._say()
+
+    def ask_again(self) -> None:
+        """Ask the same once more, after a failure."""
+        if not self._prompt.empty:
+            self._ask(self._prompt)
+
+    def refine(self, uid: str) -> None:
+        """Start refining a finished object with clicks."""
+        item = self._session.document.get(uid) if self._session and self._session.document else None
+        if item is None or not self._can_prompt():
+            return
+        if item.row.locked:
+            self.hint_changed.emit("This object is locked; unlock it first")
+            return
+        self.drop()
+        mask = item.row.mask
+
+        def begin(pixels: object) -> None:
+            if not self.busy:
+                self._begin_refining(PromptState.refining(uid, pixels, self._clock()))  # type: ignore[arg-type]
+
+        self._runner.run(mask.full, begin)
+
+    def _begin_refining(self, state: PromptState) -> None:
+        self._cancel()
+        self._prompt = state
+        self._answer = None
+        self._canvas.set_suggestion(None)
+        self._labels.clear()
+        self._canvas.set_marks(data.PromptMarks())
+        self.hint_changed.emit("Refining: left click adds, right click removes, Esc leaves it as it was")
+
+    def _can_prompt(self) -> bool:
+        return self._session is not None and self._session.document is not None and not self._session.read_only
+
+    def _ask(self, state: PromptState) -> None:
+        session = self._session
+        assert session is not None
+        assert session.document is not None
+        self.end_preview()
+        self._prompt = state
+        self._show_marks(pending=True)
+        picture = session.document.picture
+        self._generation += 1
+        self._asked = self._generation
+        self._segmenter.submit(
+            Predict(
+                picture.id,
+                str(session.file_of(picture)),
+                self._generation,
+                state.prompt(),
+                self.vocabulary_digest,
+            )
+        )
+        self._say()
+
+    def _cancel(self) -> None:
+        if self._asked is not None:
+            self._segmenter.cancel(self._asked)
+            self._asked = None
+        self.end_preview()
+
+    def _show_marks(self, *, pending: bool) -> None:
+        self._canvas.set_marks(data.PromptMarks(self._prompt.points, self._prompt.box_xyxy, pending))
+
+    # ---- hover
+
+    def preview(self, x: float, y: float) -> None:
+        """The pointer rests: ask what a click would do."""
+        if not self.hover or self.busy or not self._can_prompt() or not self.vocabulary_digest:
+            return
+        session = self._session
+        assert session is not None
+        assert session.document is not None
+        picture = session.document.picture
+        self._generation += 1
+        self._hover_asked = self._generation
+        state = PromptState().with_point(x, y, positive=True, now=self._clock())
+        self._segmenter.submit(
+            Predict(
+                picture.id,
+                str(session.file_of(picture)),
+                self._generation,
+                state.prompt(),
+                self.vocabulary_digest,
+                hover=True,
+            )
+        )
+
+    def end_preview(self) -> None:
+        """The pointer moved on."""
+        if self._hover_asked is not None:
+            self._segmenter.cancel(self._hover_asked)
+            self._hover_asked = None
+            self._canvas.set_hover(None)
+
+    # ---- answers
+
+    def take(self, answer: object) -> None:
+        """An answer of the segmenter; those of older prompts are dropped."""
+        match answer:
+            case Predicted() if answer.generation == self._hover_asked:
+                label = answer.prediction.labels[0].name if answer.prediction.labels else ""
+                if not answer.prediction.empty:
+                    self._canvas.set_hover(answer.shapes[0], label)
+            case Predicted() if answer.generation == self._asked:
+                self._asked = None
+                self._show_answer(_Answer(answer))
+            case Failed() if answer.generation is not None and answer.generation == self._asked:
+                self._asked = None
+                self._canvas.set_encode_state(data.EncodeState.FAILED, f"{answer.text}. {answer.advice}")
+                self.hint_changed.emit(f"{answer.text}. {answer.advice}")
+            case Progress() if self._asked is not None and answer.stage == "loading":
+                self.hint_changed.emit("The model is starting; your click waits")
+
+    def choose_candidate(self, index: int) -> None:
+        """Show another of the candidate masks."""
+        if self._answer is not None and 0 <= index < len(self._answer.predicted.shapes):
+            self._show_answer(replace(self._answer, chosen=index))
+
+    def step_candidate(self, step: int) -> None:
+        """The next or previous candidate, round the end."""
+        if self._answer is not None:
+            self.choose_candidate((self._answer.chosen + step) % len(self._answer.predicted.shapes))
+
+    def _show_answer(self, answer: _Answer) -> None:
+        self._answer = answer
+        self._prompt = self._prompt.answered(answer.candidate.logits)
+        self._show_marks(pending=False)
+        suggestion = self._suggestion(answer)
+        self._canvas.set_suggestion(suggestion)
+        self._labels.show_suggestion(suggestion, tuple((x, y) for x, y, _ in self._prompt.points))
+        self._say()
+
+    def _suggestion(self, answer: _Answer) -> data.Suggestion:
+        prediction = answer.predicted.prediction
+        names = []
+        for label in answer.candidate.labels[:9]:
+            known = self._session.classes.find(label.entry_id, label.name) if self._session else None
+            colour = self._session.classes.colour(known.uid) if self._session and known else None
+            names.append(data.NameRow(label.entry_id, label.name, label.score, label.decided_by, colour))
+        candidates = tuple(
+            data.CandidateRow(shape, candidate.predicted_iou)
+            for shape, candidate in zip(answer.predicted.shapes, prediction.candidates, strict=True)
+        )
+        empty = answer.shape.area == 0
+        note = "zoomed in" if "zoom" in prediction.branches else ""
+        if self._prompt.refined and self._session and self._session.document:
+            item = self._session.document.get(self._prompt.refined)
+            note = f"Enter keeps “{self._session.classes.name(item.row.class_uid)}”" if item else note
+        return data.Suggestion(
+            candidates, tuple(names), answer.chosen, self._preselected(answer), empty, note, answer.predicted.generation
+        )
+
+    def _preselected(self, answer: _Answer) -> int | None:
+        labels = answer.candidate.labels
+        if not labels or self._prompt.refined or self.locked_class:
+            return None
+        second = labels[1].score if len(labels) > 1 else 0.0
+        clear = labels[0].score >= _FLOOR and labels[0].score - second >= _MARGIN * labels[0].score
+        return 0 if clear else None
+
+    # ---- accepting
+
+    def accept(self) -> None:
+        """Enter: the locked class, the refined object's own class, or the highlighted name."""
+        if self._answer is None or self._session is None:
+            return
+        highlighted = self._labels.highlighted()
+        if self.locked_class and (row := self._session.classes.get(self.locked_class)) is not None:
+            self._finish(row, (), None)
+        elif highlighted is not None:
+            self.accept_rank(highlighted + 1)
+        elif self._prompt.refined:
+            self._finish(None, (), None, keep_class=True)
+        else:
+            self.hint_changed.emit("No name stands out: press its digit, / to search, or Shift+Enter for no name")
+
+    def accept_rank(self, rank: int) -> None:
+        """A digit: the name at this place, from 1."""
+        if 1 <= rank <= min(9, len(self.labels)):
+            self.accept_entry(self.labels[rank - 1].entry_id, rank)
+
+    def accept_entry(self, entry_id: str, rank: int) -> None:
+        """A name from the list (its place from 1), or from the search (0)."""
+        if self._answer is None or self._session is None:
+            return
+        offered = {label.entry_id: (k, label) for k, label in enumerate(self.labels)}
+        if entry_id not in offered:
+            return
+        place, label = offered[entry_id]
+        row, extra = self._session.claim_class(entry_id, label.name)
+        self._finish(row, extra, place if rank else None, label.score)
+
+    def accept_named(self, entry_id: str, name: str) -> None:
+        """A name of the vocabulary that may not be among those on show."""
+        if self._answer is None or self._session is None:
+            return
+        row, extra = self._session.claim_class(entry_id, name)
+        offered = {label.entry_id: (k, label.score) for k, label in enumerate(self.labels)}
+        place, score = offered.get(entry_id, (None, None))
+        self._finish(row, extra, place, score)
+
+    def accept_typed(self, name: str) -> None:
+        """A name of the user's own."""
+        if name.strip():
+            self.accept_named("", name.strip())
+
+    def accept_class(self, row: ClassRow) -> None:
+        """A class of the project, by its hotkey."""
+        self.accept_named(row.entry_id, row.name)
+
+    def accept_unnamed(self) -> None:
+        """Keep the mask without a name."""
+        self._finish(None, (), None)
+
+    def _finish(
+        self,
+        named: ClassRow | None,
+        extra: tuple[ClassRow, ...],
+        rank: int | None,
+        score: float | None = None,
+        *,
+        keep_class: bool = False,
+    ) -> None:
+        answer, session = self._answer, self._session
+        if answer is None or session is None or session.document is None or self.waiting:
+            return
+        if answer.shape.area == 0:
+            self.hint_changed.emit("The mask is empty: click again, or drag a box")
+            return
+        row = self._object_row(answer, session, named, rank, score, keep_class=keep_class)
+        name = session.classes.name(row.class_uid) or "object"
+        verb = "Refine" if self._prompt.refined else "Accept"
+        if row.class_uid:
+            self._last_class = row.class_uid
+        self._store(session, f"{verb} {name}", Item(row, answer.shape), extra)
+        self.drop()
+        self.accepted.emit(row.uid)
+
+    def _object_row(
+        self,
+        answer: _Answer,
+        session: Session,
+        named: ClassRow | None,
+        rank: int | None,
+        score: float | None,
+        *,
+        keep_class: bool,
+    ) -> ObjectRow:
+        assert session.document is not None
+        candidate = answer.candidate
+        crop = candidate.crop_region
+        fresh = ObjectRow(
+            uid=new_uid(),
+            picture=session.document.picture.id,
+            mask=candidate.mask,
+            class_uid=named.uid if named else None,
+            score=score,
+            prompts=self._prompt.record(),
+            model_id=self.provenance.model_id or None,
+            head_hash=self.provenance.head_hash or None,
+            suggestions=candidate.labels[:9],
+            rank=rank,
+            region=pack_vector(candidate.region),
+            crop_region=None if crop is None else pack_vector(crop),
+            created=time.time(),
+            seconds=round(self._clock() - self._prompt.started, 2),
+        )
+        old = session.document.get(self._prompt.refined)
+        if old is None:
+            return fresh
+        kept = {"class_uid": old.row.class_uid, "score": old.row.score, "rank": old.row.rank} if keep_class else {}
+        return replace(
+            fresh,
+            uid=old.uid,
+            created=old.row.created,
+            source=old.row.source,
+            attributes=old.row.attributes,
+            export_id=old.row.export_id,
+            extra=old.row.extra,
+            prompts=(*old.row.prompts, *fresh.prompts),
+            seconds=(old.row.seconds or 0.0) + (fresh.seconds or 0.0),
+            **kept,  # type: ignore[arg-type]
+        )
+
+    def _store(self, session: Session, label: str, item: Item, extra: tuple[ClassRow, ...]) -> None:
+        """Write the object; where a rule against overlaps may act, cut the masks first, in the background."""
+        assert session.document is not None
+        document = session.document
+        others = [o for o in document if o.uid != item.uid and _boxes_meet(o.shape, item.shape) and not o.row.locked]
+        if self.overlap is Overlap.ALLOW or not others:
+            session.put_items(label, [item], extra=extra)
+            return
+        rule = self.overlap
+
+        def cut() -> tuple[Item, list[Item], list[str]]:
+            new, changed = resolve_overlap(item.row.mask, [o.row.mask for o in others], rule)
+            fresh = item if new == item.row.mask else _with_mask(item, new)
+            survivors = [_with_mask(others[i], mask) for i, mask in changed.items() if mask.area]
+            return fresh, survivors, [others[i].uid for i, mask in changed.items() if not mask.area]
+
+        def done(result: tuple[Item, list[Item], list[str]]) -> None:
+            fresh, survivors, gone = result
+            if session.document is not document:
+                return
+            if not fresh.shape.area:
+                self.overlap_acted.emit("Nothing kept: other objects cover all of it (overlap rule: new gives way)")
+                return
+            session.put_items(label, [fresh, *survivors], extra=extra, drop=gone)
+            if fresh is not item:
+                self.overlap_acted.emit("The new mask gave way to older ones (overlap rule of this project)")
+            elif survivors or gone:
+                count = len(survivors) + len(gone)
+                plural = "s" * (count != 1)
+                self.overlap_acted.emit(f"The new mask cut into {count} older one{plural} (overlap rule)")
+
+        self._runner.run(cut, done)
+
+    # ---- fixed class
+
+    def toggle_lock(self, class_uid: str = "") -> None:
+        """Fix a class (the last one used by default) for every accepted object, or release it."""
+        wanted = class_uid or self._last_class
+        self._set_lock("" if self.locked_class and self.locked_class == wanted else wanted)
+        if not wanted:
+            self.hint_changed.emit("Accept one object first, or press a class hotkey (Ctrl+1 …)")
+
+    def _set_lock(self, uid: str) -> None:
+        self.locked_class = uid
+        self._canvas.set_lock(self._session.classes.name(uid) if self._session and uid else "")
+        self._say()
+
+    # ---- words
+
+    def _say(self) -> None:
+        if self._session is None or self._session.document is None:
+            self.hint_changed.emit("")
+        elif self.waiting:
+            self.hint_changed.emit("Working on your click …")
+        elif self._answer is not None:
+            locked = self._session.classes.name(self.locked_class)
+            enter = f"Enter: {locked}" if locked else "1–9 or Enter: accept"
+            self.hint_changed.emit(f"{enter} · right click: off the object · / search · Esc: drop")
+        else:
+            self.hint_changed.emit("Click an object, or drag a box round it")
+
+
+def _boxes_meet(one: MaskShape, other: MaskShape) -> bool:
+    a, b = one.box_xyxy, other.box_xyxy
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _with_mask(item: Item, mask: Mask) -> Item:
+    return Item(replace(item.row, mask=mask, region=None, crop_region=None), mask_shape(mask))

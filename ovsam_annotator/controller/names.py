@@ -1,0 +1,207 @@
+"""The names that masks can get: the project's vocabulary, and the search over it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QObject, Signal
+
+from ovsam_annotator.inference.messages import EncodeText, Failed, Progress, TextEncoded
+from ovsam_annotator.views import data
+from ovsam_core.vocabulary import Entry, Vocabulary, VocabularySearch, normalise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from ovsam_annotator.controller.session import Session
+    from ovsam_annotator.controller.tasks import Runner
+    from ovsam_annotator.inference.segmenter import Segmenter
+    from ovsam_annotator.views.protocols import LabelListView
+    from ovsam_core.results import Label
+    from ovsam_core.vocabulary import Hit
+
+__all__ = ["DEFAULT_VOCABULARY", "PRESET_TITLES", "NamesController"]
+
+DEFAULT_VOCABULARY = "all"
+PRESET_TITLES = (
+    ("all", "All names (22,000)"),
+    ("lvis", "LVIS (1,203)"),
+    ("coco", "COCO (80)"),
+    ("imagenet-1k", "ImageNet (1,000)"),
+    ("classes", "Only the classes of this project"),
+)
+_LIMIT = 30
+
+
+class NamesController(QObject):
+    """Loads the project's vocabulary, has it encoded, and searches it.
+
+    Args:
+        label_list: has the search line.
+        segmenter: encodes the names.
+        runner: loads and searches.
+        scores: the names on show, whose scores the search repeats.
+
+    Attributes:
+        ready: (digest) a vocabulary is chosen; prompts may name it at once, its encoding is queued before them.
+        progress: (fraction or None) how far its encoding is; 1.0 when done.
+        failed: text.
+    """
+
+    ready = Signal(str)
+    progress = Signal(object)
+    failed = Signal(str)
+
+    def __init__(
+        self,
+        *,
+        label_list: LabelListView,
+        segmenter: Segmenter,
+        runner: Runner,
+        scores: Callable[[], Sequence[Label]] = tuple,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._list = label_list
+        self._segmenter = segmenter
+        self._runner = runner
+        self._scores = scores
+        self._session: Session | None = None
+        self._preset = DEFAULT_VOCABULARY
+        self._own: tuple[Entry, ...] = ()
+        self._vocabulary: Vocabulary | None = None
+        self._index: VocabularySearch | None = None
+        self._serial = 0
+        self._text = ""
+        label_list.search_changed.connect(self.search)
+
+    @property
+    def preset(self) -> str:
+        """Id of the chosen vocabulary."""
+        return self._preset
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """The names in use; None until they are loaded."""
+        return self._vocabulary
+
+    def attach(self, session: Session | None, preset: str = DEFAULT_VOCABULARY) -> None:
+        """Work on another project, or none."""
+        self._session = session
+        self._own = ()
+        self._vocabulary = None
+        self._index = None
+        if session is not None:
+            session.classes_changed.connect(self._classes_changed)
+            self._own = self._class_entries()
+            self.choose(preset)
+
+    def choose(self, preset: str) -> None:
+        """Take another vocabulary: a preset's name, or "classes" for the project's own classes."""
+        self._preset = preset
+        self._load()
+
+    def entry(self, entry_id: str) -> Entry | None:
+        """The entry with this id; None where the vocabulary does not have it."""
+        if self._vocabulary is None or entry_id not in self._vocabulary.index_of:
+            return None
+        return self._vocabulary[self._vocabulary.index_of[entry_id]]
+
+    def send_again(self) -> None:
+        """Have the names encoded by another model."""
+        if self._vocabulary is not None:
+            self._segmenter.submit(EncodeText(self._vocabulary))
+
+    # ---- loading
+
+    def _class_entries(self) -> tuple[Entry, ...]:
+        if self._session is None:
+            return ()
+        return tuple(Entry(row.entry_id, row.name) for row in self._session.classes)
+
+    def _classes_changed(self) -> None:
+        own = self._class_entries()
+        if own == self._own:
+            return
+        self._own = own
+        vocabulary = self._vocabulary
+        known = set() if vocabulary is None else set(vocabulary.index_of)
+        if self._preset == "classes" or any(entry.id not in known for entry in own):
+            self._load()
+
+    def _load(self) -> None:
+        self._serial += 1
+        serial, preset, own = self._serial, self._preset, self._own
+
+        def done(loaded: tuple[Vocabulary, VocabularySearch]) -> None:
+            if serial != self._serial:
+                return
+            self._vocabulary, self._index = loaded
+            self.progress.emit(0.0)
+            self._segmenter.submit(EncodeText(self._vocabulary))
+            self.ready.emit(self._vocabulary.digest)
+
+        def failed(error: Exception) -> None:
+            if serial == self._serial:
+                self.failed.emit(f"Vocabulary “{preset}”: {error}")
+
+        self._runner.run(lambda: _load(preset, own), done, failed)
+
+    def take(self, answer: object) -> None:
+        """An answer of the segmenter about names."""
+        match answer:
+            case Progress(picture_id=None) if answer.stage == "names":
+                self.progress.emit(answer.fraction)
+            case TextEncoded():
+                self.progress.emit(1.0)
+            case Failed() if answer.stage == "names":
+                self.failed.emit(f"{answer.text}. {answer.advice}")
+
+    # ---- searching
+
+    def search(self, text: str) -> None:
+        """Show prefix hits at once; misspelt names a moment later."""
+        self._text = text
+        index = self._index
+        if index is None or not text.strip():
+            self._list.set_results(text, ())
+            return
+        first = index.prefix(text, _LIMIT)
+        self._show(text, first)
+        if len(first) < _LIMIT:
+
+            def done(more: list[Hit]) -> None:
+                if text == self._text and index is self._index:
+                    known = {hit.entry.id for hit in first}
+                    self._show(text, [*first, *(hit for hit in more if hit.entry.id not in known)][:_LIMIT])
+
+            self._runner.run(lambda: index.fuzzy(text, _LIMIT), done)
+
+    def _show(self, text: str, hits: Sequence[Hit]) -> None:
+        scores = {label.entry_id: label.score for label in self._scores()}
+        found = [
+            data.SearchRow(
+                hit.entry.id,
+                hit.entry.name,
+                "" if normalise(hit.matched) == normalise(hit.entry.name) else hit.matched,
+                hit.entry.definition,
+                scores.get(hit.entry.id),
+            )
+            for hit in hits
+        ]
+        if not any(normalise(row.name) == normalise(text) for row in found):
+            found.append(data.SearchRow("", text.strip()))
+        self._list.set_results(text, found)
+
+
+def _load(preset: str, own: Iterable[Entry]) -> tuple[Vocabulary, VocabularySearch]:
+    """Load a preset with the project's own names, and index it."""
+    mine: list[Any] = list(own)
+    if preset == "classes" and mine:
+        vocabulary = Vocabulary("classes", tuple(mine))
+    else:
+        vocabulary = Vocabulary.load(DEFAULT_VOCABULARY if preset == "classes" else preset)
+        vocabulary = vocabulary.add(*mine)
+    # Computed here and kept: a digest over 22,000 names is nothing for the GUI thread.
+    _ = (vocabulary.digest, vocabulary.index_of)
+    return vocabulary, VocabularySearch(vocabulary)
