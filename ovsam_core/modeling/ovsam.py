@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from ovsam_core.errors import ModelError
-from ovsam_core.modeling.head import RegionAdapter
 from ovsam_core.modeling.clip_text import embed_text
+from ovsam_core.modeling.head import RegionAdapter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
