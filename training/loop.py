@@ -147,6 +147,7 @@ class FitResult:
         data_wait: share of time spent waiting for data.
         pictures_per_second: over this process's whole run, all processes together.
         bad: unreadable pictures, as (path, reason).
+        main: whether this is the first process, which alone writes results.
     """
 
     step: int
@@ -156,6 +157,7 @@ class FitResult:
     data_wait: float
     pictures_per_second: float
     bad: tuple[tuple[str, str], ...] = ()
+    main: bool = True
 
 
 def make_accelerator(args: LoopArgs, task: Task | None = None) -> Accelerator:
@@ -348,6 +350,7 @@ class _Run:
             self.waited / seconds,
             self.pictures / seconds,
             tuple(sorted(self.bad.items())),
+            self.main,
         )
 
     def _epoch(self, epoch: int) -> bool:

@@ -110,10 +110,10 @@ def _uniform(seed: int, count: int, device: torch.device) -> Tensor:
     return torch.rand(count, 2, generator=generator, device=device)
 
 
-def point_bce(logits: Tensor, targets: Tensor, total: Tensor) -> Tensor:
-    """Return binary cross-entropy: mean over points (N, P), sum over masks, divided by `total` masks."""
+def point_bce(logits: Tensor, targets: Tensor, total: Tensor | None = None) -> Tensor:
+    """Return binary cross-entropy: mean over points (N, P), sum over masks, divided by `total` masks; None: (N,)."""
     each = F.binary_cross_entropy_with_logits(logits.float(), targets.float(), reduction="none").flatten(1).mean(1)
-    return each.sum() / total.clamp(min=1e-6)
+    return each if total is None else each.sum() / total.clamp(min=1e-6)
 
 
 def dice_loss(logits: Tensor, targets: Tensor, total: Tensor | None = None, *, valid: Tensor | None = None) -> Tensor:

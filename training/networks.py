@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ovsam_core.checkpoint import hashes_of, load_model
+from ovsam_core.checkpoint import hashes_of, load_model, load_official, save_model
 from ovsam_core.config import named_config, named_configs
 from ovsam_core.modeling.build import build_model
 from ovsam_core.models.registry import resolve
+from ovsam_core.official import read_weights
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ovsam_core.config import ModelConfig
     from ovsam_core.modeling.ovsam import OVSAM
 
-__all__ = ["load_network"]
+__all__ = ["load_network", "save_network"]
 
 
-def load_network(model: str, *, seed: int = 0) -> OVSAM:
+def load_network(model: str, *, weights: Sequence[Path] = (), seed: int = 0) -> OVSAM:
     """Return a network in float32 on the CPU, in eval.
 
     Args:
-        model: a model directory, an installed model, or the name of a configuration, which is built with random weights
-            (its CLIP towers too: `ovsam models` fetches published ones).
+        model: a model directory, an installed model, or the name of a configuration (built with random weights).
+        weights: published files to fill in (CLIP's towers, SAM's prompt encoder and decoder, the official OVSAM files);
+            what they do not hold stays as it is. What was filled is printed.
         seed: of random weights.
 
     Raises:
@@ -30,6 +36,24 @@ def load_network(model: str, *, seed: int = 0) -> OVSAM:
     """
     if not Path(model).exists() and model in named_configs() and model != "starter":
         network = build_model(named_config(model), seed=seed)
-        network.config = network.config.with_hashes(hashes_of(network))
-        return network.eval()
-    return load_model(resolve(model)).float().eval()
+    else:
+        network = load_model(resolve(model)).float()
+    if weights:
+        print(load_official(network, {path.name: read_weights(path) for path in weights}))
+    network.config = network.config.with_hashes(hashes_of(network))
+    return network.eval()
+
+
+def save_network(network: OVSAM, directory: Path, *, card: str, **changes: object) -> ModelConfig:
+    """Write a model directory that program and command line load.
+
+    Args:
+        network: what to save; left on the CPU.
+        directory: made if need be.
+        card: text of its README.md.
+        **changes: fields of the configuration to replace (`seen`, `temperature`, `description`, …).
+    """
+    network.to("cpu")
+    network.config = replace(network.config, **changes)  # type: ignore[arg-type]
+    network.config = save_model(network, directory, card=card)
+    return network.config

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from training.loop import OptimArgs
 
-__all__ = ["Task", "freeze", "parameter_groups"]
+__all__ = ["Task", "freeze", "parameter_groups", "train_only"]
 
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)  # noqa: SLF001  the common base of all of them
 
@@ -54,19 +54,19 @@ class Task(nn.Module, ABC):
 
     def trained_state(self) -> dict[str, Tensor]:
         """Return trained parameters and the buffers of modules that are not frozen."""
-        frozen = tuple(f"{n}." if n else "" for n, m in self.named_modules() if getattr(m, "is_frozen", False))
-        return {
-            name: value.detach()
-            for name, value in self.state_dict().items()
-            if not (frozen and name.startswith(frozen))
-        }
+        own: set[str] = set()
+        for prefix, module in self.named_modules():
+            if not getattr(module, "is_frozen", False):
+                parts = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+                own.update(f"{prefix}.{name}" if prefix else name for name, _ in parts)
+        return {name: value.detach() for name, value in self.state_dict().items() if name in own}
 
     def train(self, mode: bool = True) -> Task:
         """Switch mode, leaving every frozen module in eval."""
         super().train(mode)
         for module in self.modules():
             if getattr(module, "is_frozen", False):
-                nn.Module.train(module, mode=False)
+                module.training = False
         return self
 
 
@@ -77,6 +77,33 @@ def freeze(module: nn.Module) -> nn.Module:
     module.requires_grad_(requires_grad=False)
     module.eval()
     return module
+
+
+def train_only(network: nn.Module, parts: Sequence[str], frozen: Sequence[str] = ()) -> nn.Module:
+    """Freeze all of `network` but the named submodules, and of those again what `frozen` names.
+
+    Args:
+        network: changed in place and returned.
+        parts: dotted names; those the network does not have (or has as None) are passed over.
+        frozen: dotted names inside them.
+    """
+    freeze(network)
+    for names, learns in ((parts, True), (frozen, False)):
+        for name in names:
+            found = _submodule(network, name)
+            if found is None:
+                continue
+            for module in found.modules():
+                module.is_frozen = not learns  # type: ignore[assignment]
+            found.requires_grad_(requires_grad=learns)
+    return network
+
+
+def _submodule(network: nn.Module, name: str) -> nn.Module | None:
+    found: Any = network
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found if isinstance(found, nn.Module) else None
 
 
 def parameter_groups(task: nn.Module, args: OptimArgs) -> list[dict[str, Any]]:
