@@ -123,9 +123,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path}: damaged: {error}") from error
     except pickle.UnpicklingError as error:
         found = re.search(r"GLOBAL ([\w.]+)", str(error))
-        what = f" ({found[1]})" if found else ""
+        if found is None:
+            raise CheckpointError(f"{path}: not a readable weight file") from error
         raise CheckpointError(
-            f"{path}: refused, because reading it would run code from the file{what}; "
+            f"{path}: refused, because reading it would run code from the file ({found[1]}); "
             "only files of plain tensors are read"
         ) from error
     except (RuntimeError, OSError, EOFError, ValueError) as error:
