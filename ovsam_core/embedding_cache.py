@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["CacheUsage", "EmbeddingCache", "cache_folder"]
 
 RAM_BYTES = 1 << 30  # twenty pictures of the paper's RN50x16, hundreds of the starter
-DISK_BYTES = 20 << 30
+DISK_GB = 20.0
 _STALE_PART_S = 3600.0  # a half-written file this old belongs to a process that died
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
@@ -32,6 +32,17 @@ def cache_folder() -> Path:
     """Return the folder of everything that can be computed again: `$OVSAM_CACHE`, or the platform's cache folder."""
     given = os.environ.get("OVSAM_CACHE")
     return Path(given) if given else user_cache_path("ovsam", appauthor=False)
+
+
+def _quota() -> int:
+    text = os.environ.get("OVSAM_CACHE_GB", "")
+    try:
+        value = float(text or DISK_GB)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise EmbeddingError(f"OVSAM_CACHE_GB: expected a number of gigabytes, got {text!r}")
+    return int(value * 1e9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +79,19 @@ class EmbeddingCache:
         folder: Path | None = None,
         *,
         ram_bytes: int = RAM_BYTES,
-        disk_bytes: int = DISK_BYTES,
+        disk_bytes: int | None = None,
     ) -> None:
         """Open the cache.
 
         Args:
             folder: base folder; `cache_folder()` by default. It is created on the first write.
             ram_bytes: bytes of embeddings kept in memory; 0 switches this layer off.
-            disk_bytes: quota of the disk layer over all encoders; 0 switches this layer off.
+            disk_bytes: quota of the disk layer over all encoders; 0 switches this layer off; None takes
+                `$OVSAM_CACHE_GB` gigabytes, or 20.
         """
         self.folder = (cache_folder() if folder is None else folder) / "embeddings"
         self.ram_bytes = ram_bytes
-        self.disk_bytes = disk_bytes
+        self.disk_bytes = _quota() if disk_bytes is None else disk_bytes
         self._lock = threading.Lock()
         self._recent: OrderedDict[tuple[str, str], ImageEmbedding] = OrderedDict()
         self._recent_bytes = 0

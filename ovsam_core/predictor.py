@@ -348,6 +348,14 @@ class OvsamPredictor:
             self._encoded.move_to_end(vocabulary.digest)
             return found
 
+    @property
+    def embedding_nbytes(self) -> int:
+        """Bytes of one picture's embedding; the same for all pictures."""
+        side = self.config.input.size
+        network = build_model(self.config, device="meta")
+        features = network.encode(torch.zeros(1, 3, side, side, device="meta"))
+        return sum(2 * tensor.numel() for tensor in features.values())
+
     @torch.no_grad()
     def _encode(self, rgb: NDArray[np.uint8], key: str) -> ImageEmbedding:
         made = resize_and_pad(rgb, self.config)
