@@ -1,0 +1,121 @@
+"""Undo and redo through the journal, and the history panel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, Signal
+
+from ovsam_annotator.controller import rows
+
+if TYPE_CHECKING:
+    from ovsam_annotator.controller.session import Session
+    from ovsam_annotator.views.protocols import HistoryView
+    from ovsam_core.store import Project, Step, UndoResult
+
+__all__ = ["HistoryController"]
+
+_SHOWN = 300
+
+
+class HistoryController(QObject):
+    """Takes back and repeats steps of the open picture; never jumps to another picture.
+
+    Args:
+        view: the history panel.
+
+    Attributes:
+        told: text of what was done.
+    """
+
+    told = Signal(str)
+
+    def __init__(self, *, view: HistoryView, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._view = view
+        self._session: Session | None = None
+        view.step_asked.connect(self.go_to)
+
+    def attach(self, session: Session | None) -> None:
+        """Work on another project, or none."""
+        self._session = session
+        self._view.set_rows(())
+        if session is not None:
+            session.history_changed.connect(self.show)
+            session.document_replaced.connect(self.show)
+
+    def show(self) -> None:
+        """Read the open picture's steps and show them."""
+        session = self._session
+        if session is None or session.document is None:
+            self._view.set_rows(())
+            return
+        picture = session.document.picture.id
+
+        def done(steps: list[Step]) -> None:
+            if session.document is not None and session.document.picture.id == picture:
+                self._view.set_rows(rows.history_rows(steps))
+
+        session.store.read(lambda project: project.history(picture, _SHOWN), done)
+
+    def undo(self) -> None:
+        """Take back the last step of the open picture."""
+        self._reverse(redo=False)
+
+    def redo(self) -> None:
+        """Repeat the step taken back last."""
+        self._reverse(redo=True)
+
+    def go_to(self, step: int) -> None:
+        """Undo or redo until a step is the last one done; 0 takes back everything."""
+        session = self._session
+        if session is None or session.document is None or session.read_only:
+            return
+        picture = session.document.picture.id
+
+        def work(project: Project) -> list[UndoResult]:
+            results = []
+            steps = {s.id: s for s in project.history(picture, 10_000)}
+            if step in steps and steps[step].undone:
+                while (upcoming := project.peek_redo(picture)) is not None and upcoming.id <= step:
+                    results.append(project.redo(picture))
+            else:
+                while (upcoming := project.peek_undo(picture)) is not None and upcoming.id > step:
+                    results.append(project.undo(picture))
+            return [r for r in results if r is not None]
+
+        session.store.write(work, lambda results: self._after(session, results, "Went back in history"))
+
+    def _reverse(self, *, redo: bool) -> None:
+        session = self._session
+        if session is None or session.document is None:
+            return
+        if session.read_only:
+            self.told.emit("The project is read-only")
+            return
+        picture = session.document.picture.id
+
+        def work(project: Project) -> list[UndoResult]:
+            result = project.redo(picture) if redo else project.undo(picture)
+            return [] if result is None else [result]
+
+        def done(results: list[UndoResult]) -> None:
+            verb = "Redone" if redo else "Undone"
+            if not results:
+                self.told.emit("Nothing to redo" if redo else "Nothing to undo on this picture")
+                return
+            more = results[0].step.pictures
+            where = f" ({more} pictures)" if more > 1 else ""
+            self._after(session, results, f"{verb}: {results[0].step.label}{where}")
+
+        session.store.write(work, done)
+
+    def _after(self, session: Session, results: list[UndoResult], text: str) -> None:
+        if self._session is not session or not results:
+            return
+        left = sum(len(result.left) for result in results)
+        note = f"; {left} rows changed since were left alone" if left else ""
+        session.reload_lists()
+        session.read_again()
+        self.show()
+        self.told.emit(text + note)

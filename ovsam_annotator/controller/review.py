@@ -1,0 +1,136 @@
+"""Review: approve, send back or remove, object by object and picture by picture, with one key each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, Signal
+
+from ovsam_annotator.controller import rows
+from ovsam_annotator.views import data
+
+if TYPE_CHECKING:
+    from ovsam_annotator.controller.session import Session
+    from ovsam_annotator.views.protocols import CanvasView, ReviewView
+    from ovsam_core.store import ObjectState, PictureState
+
+__all__ = ["ReviewController"]
+
+
+class ReviewController(QObject):
+    """Walks through the objects of the open picture, and from picture to picture.
+
+    Args:
+        canvas: brings the object into view.
+        view: the bar that says what is under review.
+
+    Attributes:
+        next_picture_asked: every object of this picture is decided.
+        active_changed: review mode was entered or left.
+    """
+
+    next_picture_asked = Signal()
+    active_changed = Signal(bool)
+
+    def __init__(self, *, canvas: CanvasView, view: ReviewView, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._canvas = canvas
+        self._view = view
+        self._session: Session | None = None
+        self._active = False
+
+    @property
+    def active(self) -> bool:
+        """Whether review mode is on."""
+        return self._active
+
+    def attach(self, session: Session | None) -> None:
+        """Work on another project, or none."""
+        self._session = session
+        if session is not None:
+            session.selection_changed.connect(self._show)
+            session.document_replaced.connect(self._begin)
+            session.items_changed.connect(self._show)
+        self._show()
+
+    def toggle(self) -> None:
+        """Enter or leave review mode."""
+        self._active = not self._active
+        self.active_changed.emit(self._active)
+        self._begin()
+
+    def decide(self, state: ObjectState) -> None:
+        """Mark the selected objects and go to the next open one."""
+        session = self._session
+        if session is None or session.document is None:
+            return
+        chosen = session.document.selected()
+        if chosen:
+            verb = "Approve" if state == "approved" else "Needs work:"
+            name = session.classes.name(chosen[0].row.class_uid) or "object"
+            session.put_rows(f"{verb} {name}", [replace(item.row, state=state) for item in chosen])
+            self._next()
+
+    def decide_picture(self, state: PictureState) -> None:
+        """Mark the open picture and go to the next one."""
+        session = self._session
+        if session is None or session.document is None:
+            return
+        picture = session.document.picture
+        session.put_picture(f"Picture {rows.state_text(state)}", replace(picture, state=state))
+        self.next_picture_asked.emit()
+
+    def removed(self) -> None:
+        """The selected object was deleted: go on."""
+        if self._active:
+            self._next()
+
+    def _begin(self) -> None:
+        session = self._session
+        if self._active and session is not None and session.document is not None and not session.document.selection:
+            self._next()
+        self._show()
+
+    def _next(self) -> None:
+        """Select the next object that is still open; after the last one ask for the next picture."""
+        session = self._session
+        if not self._active or session is None or session.document is None:
+            return
+        items = list(session.document)
+        chosen = session.document.selection
+        start = next((k + 1 for k, item in enumerate(items) if chosen and item.uid == chosen[-1]), 0)
+        for item in (*items[start:], *items[:start]):
+            if item.row.state == "open" and item.uid not in chosen:
+                session.select([item.uid])
+                x1, y1, x2, y2 = item.shape.box_xyxy
+                self._canvas.show_box((float(x1), float(y1), float(x2), float(y2)))
+                return
+        session.select(())
+
+    def _show(self, *_: object) -> None:
+        session = self._session
+        document = session.document if session else None
+        if not self._active or session is None or document is None:
+            self._view.set_step(None)
+            return
+        items = list(document)
+        chosen = document.selected()
+        if not chosen:
+            decided = sum(item.row.state != "open" for item in items)
+            title = "Every object is decided" if items else "No objects on this picture"
+            self._view.set_step(
+                data.ReviewStep(title, decided, len(items), rows.state_text(document.picture.state), "Shift+Y: approve")
+            )
+            return
+        item = chosen[-1]
+        score = "" if item.row.score is None else f"score {item.row.score:.2f} · "
+        self._view.set_step(
+            data.ReviewStep(
+                session.classes.name(item.row.class_uid) or "no name",
+                [i.uid for i in items].index(item.uid) + 1,
+                len(items),
+                rows.state_text(item.row.state),
+                score + rows.origin_of(item.row),
+            )
+        )

@@ -1,0 +1,578 @@
+"""The whole program behind the window: makes the controllers, opens projects, and carries out commands."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QObject, Signal
+
+from ovsam_annotator.controller.annotation import AnnotationController
+from ovsam_annotator.controller.classes import ClassesController
+from ovsam_annotator.controller.exchange import ExchangeController
+from ovsam_annotator.controller.history import HistoryController
+from ovsam_annotator.controller.names import DEFAULT_VOCABULARY, NamesController
+from ovsam_annotator.controller.navigation import NavigationController
+from ovsam_annotator.controller.objects import ObjectsController
+from ovsam_annotator.controller.projects import Opened, open_paths, open_sample
+from ovsam_annotator.controller.proposals import ProposalsController
+from ovsam_annotator.controller.reports import ReportController
+from ovsam_annotator.controller.review import ReviewController
+from ovsam_annotator.controller.session import Session, read_items
+from ovsam_annotator.controller.store_service import StoreService
+from ovsam_annotator.inference.messages import Failed, ModelReady, SelectModel
+from ovsam_annotator.model.editing import Overlap
+from ovsam_annotator.views import data
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from PySide6.QtCore import SignalInstance
+
+    from ovsam_annotator.controller.preferences import PreferencesController
+    from ovsam_annotator.controller.tasks import Runner
+    from ovsam_annotator.inference.segmenter import Segmenter
+    from ovsam_annotator.model.document import Item
+    from ovsam_annotator.views.protocols import MainWindowView
+    from ovsam_core.store import PictureRow
+
+__all__ = ["Workspace"]
+
+_log = logging.getLogger(__name__)
+
+
+class Workspace(QObject):
+    """Controllers of one window.
+
+    Args:
+        window: the window.
+        segmenter: answers prompts.
+        answers: signal of the segmenter's answers.
+        runner: for work off the GUI thread.
+        preferences: the person's settings.
+        samples: folder that the sample project is copied to.
+
+    Attributes:
+        opened: (project path) a project is open and its first picture is on its way.
+        open_failed: text.
+    """
+
+    opened = Signal(str)
+    open_failed = Signal(str)
+
+    def __init__(
+        self,
+        *,
+        window: MainWindowView,
+        segmenter: Segmenter,
+        answers: SignalInstance,
+        runner: Runner,
+        preferences: PreferencesController,
+        samples: Path,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._window = window
+        self._segmenter = segmenter
+        self._runner = runner
+        self._samples = samples
+        self.preferences = preferences
+        self.session: Session | None = None
+        self._opening = False
+        self._tool = data.Tool.PROMPT
+        canvas = window.canvas
+        self.annotation = AnnotationController(
+            canvas=canvas, label_list=window.label_list, segmenter=segmenter, runner=runner, parent=self
+        )
+        self.navigation = NavigationController(
+            canvas=canvas, pictures=window.pictures, segmenter=segmenter, runner=runner, parent=self
+        )
+        self.objects = ObjectsController(canvas=canvas, panel=window.objects, runner=runner, parent=self)
+        self.names = NamesController(
+            label_list=window.label_list,
+            segmenter=segmenter,
+            runner=runner,
+            scores=lambda: self.annotation.labels,
+            parent=self,
+        )
+        self.classes = ClassesController(view=window.classes, names=self.names, runner=runner, parent=self)
+        self.history = HistoryController(view=window.history, parent=self)
+        self.review = ReviewController(canvas=canvas, view=window.review, parent=self)
+        self.exchange = ExchangeController(window=window, runner=runner, parent=self)
+        self.proposals = ProposalsController(
+            window=window, segmenter=segmenter, provenance=self.annotation.provenance, parent=self
+        )
+        self.report = ReportController(view=window.report, parent=self)
+        self._commands = self._command_table()
+        self._connect(answers)
+        self.annotation.hover = preferences.settings.hover
+        canvas.set_brush_radius(preferences.settings.brush_radius)
+
+    # ---- wiring
+
+    def _connect(self, answers: SignalInstance) -> None:
+        window = self._window
+        window.command.connect(self.run_command)
+        window.paths_opened.connect(self.open)
+        window.sample_asked.connect(self.open_samples)
+        window.model_chosen.connect(self.choose_model)
+        window.save_retry_asked.connect(self._retry_save)
+        window.message_action.connect(self._message_action)
+        answers.connect(self._take)
+        self.annotation.hint_changed.connect(window.set_hint)
+        self.annotation.overlap_acted.connect(self._tell)
+        self.annotation.accepted.connect(lambda _: self.proposals.told.emit(""))
+        self.navigation.opening.connect(self._leave_picture)
+        self.navigation.opened.connect(self._picture_opened)
+        self.navigation.failed.connect(self._picture_failed)
+        self.navigation.hint_changed.connect(self._tell)
+        self.objects.refine_asked.connect(self._refine)
+        self.objects.rename_asked.connect(self._ask_rename)
+        self.objects.drawn.connect(lambda _: self._ask_rename())
+        self.objects.hint_changed.connect(self._tell)
+        self.names.ready.connect(self._names_ready)
+        self.names.progress.connect(self._names_progress)
+        self.names.failed.connect(lambda text: self._tell(text, "error"))
+        self.classes.lock_asked.connect(self._lock_class)
+        self.classes.told.connect(self._tell)
+        self.classes.vocabulary_chosen.connect(partial(self._keep_setting, "vocabulary"))
+        self.history.told.connect(window.set_hint)
+        self.proposals.told.connect(window.set_hint)
+        self.review.next_picture_asked.connect(lambda: self.navigation.step(1))
+        self.review.active_changed.connect(lambda on: window.set_checked("review.toggle", checked=on))
+        self.preferences.hover_changed.connect(self._set_hover)
+        self.preferences.overlap_changed.connect(self._set_overlap)
+
+    def _command_table(self) -> dict[str, Callable[[], Any]]:
+        a, n, o, r, w = self.annotation, self.navigation, self.objects, self.review, self._window
+        table: dict[str, Callable[[], Any]] = {
+            "file.open_folder": lambda: self._open_asked(w.ask_open_folder()),
+            "file.open_file": lambda: self._open_asked(w.ask_open_file("Open", _OPEN_PATTERNS)),
+            "file.start": lambda: w.show_start(self.preferences.recent()),
+            "file.save": self._save_now,
+            "file.import": self.exchange.ask_import,
+            "file.export": self.exchange.ask_export,
+            "edit.undo": self._undo,
+            "edit.redo": self.history.redo,
+            "edit.select_all": o.select_all,
+            "brush.smaller": lambda: self._scale_brush(1 / 1.25),
+            "brush.bigger": lambda: self._scale_brush(1.25),
+            "picture.previous": lambda: n.step(-1),
+            "picture.next": lambda: n.step(1),
+            "picture.previous_open": lambda: n.step_open(-1),
+            "picture.next_open": lambda: n.step_open(1),
+            "picture.done": self._picture_done,
+            "picture.copy_previous": self._offer_previous,
+            "object.next": lambda: o.step(1),
+            "object.previous": lambda: o.step(-1),
+            "object.rename": self._ask_rename,
+            "object.refine": self._refine_selected,
+            "object.lock": o.toggle_lock,
+            "object.hide": o.toggle_hidden,
+            "object.delete": o.delete,
+            "mask.fill_holes": o.fill_holes,
+            "mask.drop_crumbs": o.drop_crumbs,
+            "mask.grow": lambda: o.grow(1),
+            "mask.shrink": lambda: o.grow(-1),
+            "mask.split": o.split,
+            "mask.merge": o.merge,
+            "label.accept": a.accept,
+            "label.accept_unnamed": a.accept_unnamed,
+            "label.search": self._open_search,
+            "label.candidate_next": lambda: a.step_candidate(1),
+            "label.candidate_previous": lambda: a.step_candidate(-1),
+            "label.drop": self._drop,
+            "prompt.undo": a.take_back,
+            "class.lock": a.toggle_lock,
+            "model.everything": self.proposals.everything,
+            "model.find": self._ask_find,
+            "model.clear": self.proposals.clear,
+            "model.hover": lambda: self._set_hover(not a.hover),
+            "review.toggle": r.toggle,
+            "review.approve": lambda: r.decide("approved"),
+            "review.fix": lambda: r.decide("needs_work"),
+            "review.exclude": self._review_delete,
+            "review.approve_picture": lambda: r.decide_picture("approved"),
+            "review.fix_picture": lambda: r.decide_picture("needs_work"),
+            "review.exclude_picture": lambda: r.decide_picture("excluded"),
+        }
+        table |= {f"label.name_{k}": partial(a.accept_rank, k) for k in range(1, 10)}
+        table |= {f"class.hotkey_{k}": partial(self._class_hotkey, k) for k in range(1, 11)}
+        table |= {f"tool.{tool.value}": partial(self.set_tool, tool) for tool in data.Tool}
+        table |= {f"view.theme_{t}": partial(self.preferences.set_theme, t) for t in ("system", "light", "dark")}
+        return table
+
+    def run_command(self, command: str) -> None:
+        """Carry out a command of the window; unknown ones are ignored with a log line."""
+        work = self._commands.get(command)
+        if work is None:
+            _log.warning("no such command: %s", command)
+        else:
+            work()
+
+    def _take(self, answer: object) -> None:
+        match answer:
+            case ModelReady():
+                self._model_ready(answer)
+            case Failed() if answer.stage == "loading":
+                self._window.show_message(data.Message("model", answer.text, answer.advice, "error"))
+        self.annotation.take(answer)
+        self.navigation.take(answer)
+        self.names.take(answer)
+        self.proposals.take(answer)
+
+    # ---- projects
+
+    def open(self, paths: Sequence[str]) -> None:
+        """Open a project, a folder, pictures or a COCO file; the present project is closed when that worked."""
+        if paths:
+            self._open(lambda: open_paths([Path(p) for p in paths]), str(paths[0]))
+
+    def open_samples(self) -> None:
+        """Open the sample project."""
+        self._open(lambda: open_sample(self._samples), "the samples")
+
+    def close(self) -> int:
+        """Write everything and close the project; returns the number of changes that could not be written."""
+        lost = 0
+        if self.session is not None:
+            store = self.session.store
+            self._detach()
+            lost = store.close()
+        return lost
+
+    def _open_asked(self, path: str) -> None:
+        if path:
+            self.open([path])
+
+    def _open(self, work: Callable[[], Opened], what: str) -> None:
+        if self._opening:
+            return
+        self._opening = True
+        if self.session is not None:  # the same file may be opened again: give it back first
+            store = self.session.store
+            self._detach()
+            closing = store.close
+        else:
+            closing = None
+        self._window.set_hint(f"Opening {what} …")
+
+        def job() -> Opened:
+            if closing is not None:
+                closing()
+            return work()
+
+        self._runner.run(job, self._attach, self._open_refused)
+
+    def _open_refused(self, error: Exception) -> None:
+        self._opening = False
+        self._window.set_hint("")
+        self._window.show_start(self.preferences.recent())
+        self._window.show_message(data.Message("open", f"Cannot be opened: {error}", level="error"))
+        self.open_failed.emit(str(error))
+
+    def _detach(self) -> None:
+        self._leave_picture()
+        self.session = None
+        for part in (self.exchange, self.proposals, self.review, self.history, self.classes, self.objects, self.report):
+            part.attach(None)
+        self.names.attach(None)
+        self.annotation.attach(None)
+        self.navigation.attach(None)
+
+    def _attach(self, found: Opened) -> None:
+        self._opening = False
+        store = StoreService(found.project, self)
+        session = Session(store, found.facts, self)
+        self.session = session
+        store.state_changed.connect(self._window.set_saved)
+        store.save_failed.connect(self._save_failed)
+        session.refused.connect(lambda text: self._tell(text, "error"))
+        session.pictures_changed.connect(lambda _: self._show_progress())
+        settings = found.facts.settings
+        self._set_overlap(str(settings.get("overlap", Overlap.ALLOW)))
+        self.annotation.attach(session)
+        self.objects.attach(session)
+        self.classes.attach(session)
+        self.history.attach(session)
+        self.review.attach(session)
+        self.exchange.attach(session)
+        self.proposals.attach(session)
+        self.report.attach(session)
+        self.navigation.attach(session, found.facts.list_rows)
+        self.names.attach(session, str(settings.get("vocabulary", DEFAULT_VOCABULARY)))
+        path = found.project.path
+        self._window.show_work()
+        self._window.set_title(path.stem)
+        self._window.set_saved(*_first_chip(session))
+        self._show_progress()
+        self._report_opening(found)
+        self.preferences.add_recent(str(path))
+        self.preferences.show(session, self.annotation.overlap)
+        if found.first is not None:
+            self.navigation.open(found.first)
+        self.opened.emit(str(path))
+
+    def _report_opening(self, found: Opened) -> None:
+        report = found.project.report
+        if report.read_only_reason:
+            self._tell(f"Read-only: {report.read_only_reason}", "warning", key="read only")
+        if report.recovered:
+            last = f"; the last action was “{report.last_step.label}”" if report.last_step else ""
+            self._tell(f"The program had not closed properly. Everything saved is here{last}", "info", key="recovered")
+        if report.backup is not None:
+            self._tell(f"The project was brought up to date; a copy of the old file is {report.backup.name}", "info")
+        if found.notes:
+            self._tell("; ".join(found.notes[:3]), "info", key="notes")
+
+    # ---- pictures
+
+    def _leave_picture(self) -> None:
+        self.annotation.drop()
+        self.proposals.clear()
+
+    def _picture_opened(self, picture_id: int) -> None:
+        session = self.session
+        if session is None or session.document is None:
+            return
+        picture = session.document.picture
+        self._window.set_title(session.store.project.path.stem, Path(picture.path).name)
+        self._window.clear_message("picture")
+        self.annotation.drop()
+        if not session.read_only:
+            session.store.write(lambda project: project.set_setting("last_picture", picture_id))
+
+    def _picture_failed(self, picture_id: int, text: str) -> None:
+        del picture_id
+        self._window.show_message(data.Message("picture", text, "The other pictures are not affected.", "error"))
+
+    def _picture_done(self) -> None:
+        session = self.session
+        if session is not None and session.document is not None:
+            session.put_picture("Picture done", replace(session.document.picture, state="done"))
+            self.navigation.step(1)
+
+    def _offer_previous(self) -> None:
+        session = self.session
+        if session is None or session.document is None:
+            return
+        ids = list(session.pictures)
+        at = ids.index(session.document.picture.id)
+        if at == 0:
+            self._tell("This is the first picture")
+            return
+        previous, document = ids[at - 1], session.document
+
+        def done(found: tuple[PictureRow, list[Item]]) -> None:
+            if session.document is document:
+                self.proposals.offer_previous(found[1])
+
+        session.store.read(lambda project: read_items(project, previous, {}), done)
+
+    def _show_progress(self) -> None:
+        if self.session is not None:
+            states = [picture.state for picture in self.session.pictures.values()]
+            finished = sum(state in {"done", "approved", "excluded"} for state in states)
+            self._window.set_progress(finished, len(states))
+
+    # ---- objects and names
+
+    def set_tool(self, tool: data.Tool) -> None:
+        """Choose what the left button does."""
+        self._tool = tool
+        if tool is not data.Tool.PROMPT:
+            self.annotation.drop()
+        self._window.canvas.set_tool(tool)
+        self._window.set_checked(f"tool.{tool.value}", checked=True)
+        self.objects.offer_vertices(tool is data.Tool.VERTICES)
+        self._window.set_hint(_TOOL_HINTS[tool])
+
+    def _scale_brush(self, factor: float) -> None:
+        radius = min(max(self.preferences.settings.brush_radius * factor, 0.5), 500.0)
+        self.preferences.keep("brush_radius", radius)
+        self._window.canvas.set_brush_radius(radius)
+
+    def _undo(self) -> None:
+        if not self.annotation.take_back():  # clicks of the object in work come first
+            self.history.undo()
+
+    def _drop(self) -> None:
+        if self.annotation.busy:
+            self.annotation.drop()
+        elif self.proposals.active:
+            self.proposals.clear()
+        elif self.session is not None:
+            self.session.select(())
+
+    def _open_search(self) -> None:
+        if self.annotation.suggested is not None:
+            self._window.label_list.open_search()
+        else:
+            self._ask_rename()
+
+    def _refine(self, uid: str) -> None:
+        self.set_tool(data.Tool.PROMPT)
+        self.annotation.refine(uid)
+
+    def _refine_selected(self) -> None:
+        chosen = self.session.document.selection if self.session and self.session.document else ()
+        if chosen:
+            self._refine(chosen[-1])
+        else:
+            self._tell("Select an object first (Ctrl+click)")
+
+    def _ask_rename(self) -> None:
+        session = self.session
+        if session is None or session.document is None or not session.document.selection:
+            return
+        names = [row.name for row in session.classes]
+        start = session.classes.name(session.document.selected()[-1].row.class_uid)
+        name = self._window.ask_name("Name", start, names).strip()
+        if name:
+            entry = self.names.vocabulary.find(name) if self.names.vocabulary else None
+            row, extra = session.claim_class(entry.id if entry else "", entry.name if entry else name)
+            self.objects.rename(row, extra)
+
+    def _ask_find(self) -> None:
+        name = self._window.ask_name(
+            "Find by name", "", [row.name for row in self.session.classes] if self.session else []
+        )
+        if name:
+            self.proposals.find(name)
+
+    def _class_hotkey(self, number: int) -> None:
+        session = self.session
+        row = session.classes.with_hotkey(f"Ctrl+{number % 10}") if session else None
+        if session is None or row is None:
+            self._tell(f"No class has the hotkey Ctrl+{number % 10}")
+        elif self.annotation.suggested is not None:
+            self.annotation.accept_class(row)
+        elif session.document is not None and session.document.selection:
+            self.objects.rename(row)
+        else:
+            self.annotation.toggle_lock(row.uid)
+
+    def _lock_class(self, uid: str) -> None:
+        if uid and uid != self.annotation.locked_class:
+            self.annotation.toggle_lock(uid)
+        elif not uid and self.annotation.locked_class:
+            self.annotation.toggle_lock(self.annotation.locked_class)
+        self._window.classes.set_locked(self.annotation.locked_class)
+
+    def _review_delete(self) -> None:
+        self.objects.delete()
+        self.review.removed()
+
+    def _names_ready(self, digest: str) -> None:
+        self.annotation.vocabulary_digest = digest
+        self.proposals.vocabulary_digest = digest
+        self.classes.show()
+
+    def _names_progress(self, fraction: object) -> None:
+        if not isinstance(fraction, float) or fraction >= 1.0:
+            self._window.remove_job("names")
+        elif fraction > 0:
+            self._window.show_job(
+                data.JobRow("names", "Learning the names", f"{fraction:.0%}", fraction, can_cancel=False)
+            )
+
+    # ---- model
+
+    def choose_model(self, model_id: str) -> None:
+        """Switch to another model; the document stays."""
+        self.annotation.drop()
+        self.proposals.clear()
+        self._window.set_device(model_id, "", "starting")
+        self._segmenter.submit(SelectModel(model_id))
+        self.preferences.keep("model", model_id)
+
+    def _model_ready(self, ready: ModelReady) -> None:
+        changed = self.annotation.provenance.head_hash not in ("", ready.head_hash)
+        self.annotation.provenance.model_id = ready.model_id
+        self.annotation.provenance.head_hash = ready.head_hash
+        self._window.set_device(ready.model_id, ready.device, ready.licence)
+        self._window.clear_message("model")
+        if ready.notice:
+            self._tell(ready.notice, "warning", key="model")
+        self.preferences.show_models(ready.model_id)
+        if changed:
+            self.names.send_again()
+            self.navigation.model_changed()
+
+    # ---- small things
+
+    def _set_hover(self, on: bool) -> None:
+        self.annotation.hover = on
+        if not on:
+            self.annotation.end_preview()
+        self.preferences.keep("hover", on)
+        self._window.set_checked("model.hover", checked=on)
+
+    def _set_overlap(self, rule: str) -> None:
+        try:
+            self.annotation.overlap = Overlap(rule)
+        except ValueError:
+            self.annotation.overlap = Overlap.ALLOW
+        if self.session is not None and not self.session.read_only:
+            self._keep_setting("overlap", str(self.annotation.overlap))
+
+    def _keep_setting(self, name: str, value: object) -> None:
+        session = self.session
+        if session is not None and not session.read_only:
+            session.store.write(lambda project: project.set_setting(name, value))
+
+    def _save_now(self) -> None:
+        if self.session is not None:
+            self.session.store.retry()
+            if not self.session.store.pending and not self.session.read_only:
+                self._window.set_hint("Everything is saved; every action is saved at once")
+
+    def _retry_save(self) -> None:
+        if self.session is not None:
+            self.session.store.retry()
+
+    def _save_failed(self, text: str) -> None:
+        self._window.show_message(
+            data.Message(
+                "save",
+                f"Saving fails: {text}",
+                "Your work is kept and saving is tried again; do not close the program.",
+                "error",
+                "Retry",
+            )
+        )
+
+    def _message_action(self, key: str) -> None:
+        if key == "save":
+            self._retry_save()
+        elif key == "picture":
+            self.navigation.retry()
+
+    def _tell(self, text: str, level: str = "info", key: str = "told") -> None:
+        if level == "info" and key == "told":
+            self._window.set_hint(text)
+        elif level == "error":
+            self._window.show_message(data.Message(key, text, level="error"))
+        else:
+            self._window.show_message(data.Message(key, text, level="warning" if level == "warning" else "info"))
+
+
+_OPEN_PATTERNS = (
+    "Projects, pictures, COCO (*.ovsam *.json *.jpg *.jpeg *.png *.tif *.tiff *.webp *.bmp *.gif);;All files (*)"
+)
+
+_TOOL_HINTS = {
+    data.Tool.PROMPT: "Click an object, or drag a box round it",
+    data.Tool.SELECT: "Click selects; again at the same place the next larger object; double click refines",
+    data.Tool.BRUSH: "Paint on the selected object, or a new one where none is selected",
+    data.Tool.ERASER: "Erase from the selected object",
+    data.Tool.POLYGON: "Click corners; Enter or a double click closes the polygon",
+    data.Tool.VERTICES: "Select an object, then drag its corners",
+}
+
+
+def _first_chip(session: Session) -> tuple[data.SaveState, str]:
+    return (data.SaveState.READ_ONLY, "read-only") if session.read_only else (data.SaveState.SAVED, "saved")
