@@ -32,9 +32,13 @@ def _pixmap(name: str, colour: QColor) -> QPixmap:
 
 def icon(name: str, palette: QPalette) -> QIcon:
     """Icon of `assets/icons/NAME.svg` in the palette's text colour, paler when disabled."""
-    made = QIcon(_pixmap(name, palette.color(QPalette.ColorRole.ButtonText)))
-    pale = palette.color(QPalette.ColorGroup.Disabled, QPalette.ColorRole.ButtonText)
-    made.addPixmap(_pixmap(name, QColor(pale.red(), pale.green(), pale.blue())), QIcon.Mode.Disabled)
+    return _icon(name, palette.color(QPalette.ColorRole.ButtonText).name())
+
+
+@cache
+def _icon(name: str, colour: str) -> QIcon:
+    made = QIcon(_pixmap(name, QColor(colour)))
+    made.addPixmap(_pixmap(name, QColor("#808389")), QIcon.Mode.Disabled)
     return made
 
 

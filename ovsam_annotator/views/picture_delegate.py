@@ -43,11 +43,9 @@ def paint_state(painter: QPainter, rect: QRectF, state: str) -> None:
         painter.drawLine(centre + QPointF(0, -radius * 0.8), centre + QPointF(0, radius * 0.15))
         painter.drawPoint(centre + QPointF(0, radius * 0.7))
     else:
+        arm = radius * 0.6
         for sign in (1, -1):
-            painter.drawLine(
-                centre + QPointF(-radius * 0.6, -radius * 0.6 * sign),
-                centre + QPointF(radius * 0.6, radius * 0.6 * sign),
-            )
+            painter.drawLine(centre + QPointF(-arm, -arm * sign), centre + QPointF(arm, arm * sign))
 
 
 class PictureDelegate(QStyledItemDelegate):

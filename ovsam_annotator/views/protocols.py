@@ -448,7 +448,7 @@ class MainWindowView(Protocol):
         """Show the outcome of an import, export or batch, to read and copy."""
 
     def restore_layout(self, state: Mapping[str, Any]) -> None:
-        """Restore size and docks from what `layout` returned."""
+        """Restore size and docks from what `layout_state` returned."""
 
-    def layout(self) -> dict[str, Any]:
+    def layout_state(self) -> dict[str, Any]:
         """Size and docks as plain values."""

@@ -1,0 +1,116 @@
+"""All keys at a glance, over the window; any key or click takes it away."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QCoreApplication, QEvent, Qt, Signal
+from PySide6.QtGui import QKeyEvent, QKeySequence
+from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
+
+from ovsam_annotator.views.commands import COMMANDS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from PySide6.QtGui import QMouseEvent
+
+__all__ = ["CheatSheet"]
+
+_COLUMNS = (("Label", "Edit"), ("Object", "Picture", "Review"), ("View", "Model", "File", "Help"))
+# rows that stand for many: digits and Ctrl+digits would fill a column of their own
+_MOUSE = (
+    ("Click on the object", "left button"),
+    ("Click off the object", "right button"),
+    ("Box", "left drag"),
+    ("Select", "Ctrl+click"),
+    ("Pan", "Space+drag, middle drag"),
+    ("Zoom", "wheel"),
+    ("Crosshair", "arrow keys"),
+    ("Accept name 1 to 9", "1 … 9"),
+    ("Class with hotkey", "Ctrl+1 … Ctrl+0"),
+)
+
+
+class CheatSheet(QFrame):
+    """A sheet of keys that covers its parent."""
+
+    closed = Signal()
+
+    def __init__(self, keys: Mapping[str, Sequence[str]], parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setObjectName("cheatSheet")
+        self.setAutoFillBackground(True)
+        self.setAccessibleName(self.tr("All keys"))
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        inner = QWidget()
+        columns = QHBoxLayout(inner)
+        columns.setSpacing(28)
+        for i, menus in enumerate(_COLUMNS):
+            column = QVBoxLayout()
+            if i == 0:
+                self._section(column, self.tr("Mouse and digits"), _MOUSE)
+            for menu in menus:
+                rows = []
+                for command in COMMANDS:
+                    texts = [
+                        QKeySequence(k).toString(QKeySequence.SequenceFormat.NativeText)
+                        for k in keys[command.command_id]
+                    ]
+                    if command.menu == menu and texts:
+                        rows.append((QCoreApplication.translate("Command", command.text).rstrip("…"), ", ".join(texts)))
+                self._section(column, QCoreApplication.translate("Menu", menu), rows)
+            column.addStretch(1)
+            columns.addLayout(column)
+        area = QScrollArea()
+        area.setAccessibleName(self.tr("All keys"))
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setWidgetResizable(True)
+        area.setWidget(inner)
+        foot = QLabel(self.tr("Any key closes this. File › Keyboard shortcuts… changes the keys."))
+        foot.setObjectName("faint")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(18, 14, 18, 14)
+        layout.addWidget(area, 1)
+        layout.addWidget(foot)
+        self.setGeometry(parent.rect().adjusted(24, 24, -24, -24))
+        self.show()
+        self.raise_()
+        self.setFocus(Qt.FocusReason.PopupFocusReason)
+
+    def _section(self, column: QVBoxLayout, title: str, rows: Sequence[tuple[str, str]]) -> None:
+        head = QLabel(title)
+        font = head.font()
+        font.setBold(True)
+        head.setFont(font)
+        column.addWidget(head)
+        grid = QGridLayout()
+        grid.setHorizontalSpacing(12)
+        grid.setVerticalSpacing(2)
+        for i, (text, key) in enumerate(rows):
+            label = QLabel(key)
+            label.setObjectName("key")
+            grid.addWidget(QLabel(text), i, 0)
+            grid.addWidget(label, i, 1, Qt.AlignmentFlag.AlignLeft)
+        grid.setColumnStretch(0, 1)
+        column.addLayout(grid)
+        column.addSpacing(8)
+
+    def event(self, event: QEvent) -> bool:
+        """Any key closes the sheet and does nothing else."""
+        if isinstance(event, QKeyEvent) and event.type() in {QEvent.Type.ShortcutOverride, QEvent.Type.KeyPress}:
+            event.accept()
+            if event.type() == QEvent.Type.KeyPress:
+                self.leave()
+            return True
+        return super().event(event)
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:  # noqa: ARG002, N802
+        """A click closes the sheet."""
+        self.leave()
+
+    def leave(self) -> None:
+        """Go away."""
+        self.hide()
+        self.closed.emit()
+        self.deleteLater()
