@@ -464,6 +464,20 @@ class Project:
         """Keep a JSON value; recorded in the journal, no step of the undo history."""
         self.apply(Change(f"Set {name}", put=(SettingRow(name, value),), undoable=False))
 
+    # ---- health
+
+    def check(self) -> list[str]:
+        """Read the whole file and say what is damaged in it; empty where nothing is."""
+        try:
+            with self._reading() as connection:
+                found = [text for (text,) in connection.execute("PRAGMA integrity_check(100)") if text != "ok"]
+                rows = connection.execute("PRAGMA foreign_key_check").fetchall()
+        except StoreError as error:
+            return [str(error)]
+        return found + [
+            f"{table} row {number} refers to a {parent} that is missing" for table, number, parent, _ in rows
+        ]
+
     # ---- inside
 
     @contextlib.contextmanager
