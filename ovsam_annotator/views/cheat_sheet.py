@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CheatSheet"]
 
-_COLUMNS = (("Label", "Edit"), ("Object", "Picture", "Review"), ("View", "Model", "File", "Help"))
+_COLUMNS = (("Label",), ("Edit", "Object"), ("Picture", "Review", "Model"), ("View", "File", "Help"))
 # rows that stand for many: digits and Ctrl+digits would fill a column of their own
 _MOUSE = (
     ("Click on the object", "left button"),
@@ -45,9 +45,10 @@ class CheatSheet(QFrame):
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         inner = QWidget()
         columns = QHBoxLayout(inner)
-        columns.setSpacing(28)
+        columns.setSpacing(22)
         for i, menus in enumerate(_COLUMNS):
             column = QVBoxLayout()
+            column.setSpacing(3)
             if i == 0:
                 self._section(column, self.tr("Mouse and digits"), _MOUSE)
             for menu in menus:

@@ -94,6 +94,8 @@ class ClassManager(QWidget):
         table.setAccessibleName(self.tr("Classes"))
         table.setHorizontalHeaderLabels([self.tr("Class"), self.tr("Key"), self.tr("Objects")])
         table.verticalHeader().hide()
+        table.verticalHeader().setDefaultSectionSize(round(table.fontMetrics().height() * 1.6))
+        table.horizontalHeader().setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         table.setShowGrid(False)
         table.setAlternatingRowColors(True)
         table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)

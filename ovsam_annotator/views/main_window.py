@@ -89,15 +89,18 @@ class MainWindow(QMainWindow):
         self._messages = MessageBar()
         self._start = StartPage()
         self._stack = QStackedWidget()
+        self._inner = QMainWindow(self, Qt.WindowType.Widget)  # docks and tools leave with it for the start page
+        self._inner.setObjectName("work")
         self._settings: tuple[SettingRow, ...] = ()
         self._theme = "system"
+        self._laid_out = False
         self._sheet: CheatSheet | None = None
         self._anchor: tuple[float, float] | None = None
         self._status = StatusWidgets(self)
         self._build()
         self._actions = Actions(self, self.canvas)
         self._local = self._local_commands()
-        add_tool_bar(self, self._actions)
+        add_tool_bar(self._inner, self._actions)
         self._fill_view_menu()
         paint_icons(self, self._actions)
         self._model_menu = self._actions.menu("Model").addMenu(self.tr("Installed models"))
@@ -110,23 +113,13 @@ class MainWindow(QMainWindow):
     # --- building ------------------------------------------------------------------------------------------------
 
     def _build(self) -> None:
-        work = QWidget()
-        column = QVBoxLayout(work)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        column.addWidget(self.review)
-        column.addWidget(self.canvas, 1)
+        work = _column(self.review, self.canvas)
         self._stack.addWidget(self._start)
-        self._stack.addWidget(work)
-        centre = QWidget()
-        outer = QVBoxLayout(centre)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.setSpacing(0)
-        outer.addWidget(self._messages)
-        outer.addWidget(self._stack, 1)
-        self.setCentralWidget(centre)
+        self._stack.addWidget(self._inner)
+        self.setCentralWidget(_column(self._messages, self._stack))
+        self._inner.setCentralWidget(work)
         self._docks = add_docks(
-            self,
+            self._inner,
             [
                 ("pictures", self.tr("Pictures"), self.pictures, "left"),
                 ("objects", self.tr("Objects"), self.objects, "right"),
@@ -136,7 +129,6 @@ class MainWindow(QMainWindow):
                 ("history", self.tr("History"), self.history, "below"),
             ],
         )
-        self.resizeDocks([self._docks["pictures"], self._docks["objects"]], [270, 320], Qt.Orientation.Horizontal)
 
     def _fill_view_menu(self) -> None:
         menu = self._actions.menu("View")
@@ -197,18 +189,22 @@ class MainWindow(QMainWindow):
         self._start.set_recent(recent)
         self._stack.setCurrentIndex(0)
         self.label_list.clear()
-        for dock in self._docks.values():
-            dock.hide()
 
     def show_work(self) -> None:
         """Show the canvas."""
-        if self._stack.currentIndex() != 1:
-            self._stack.setCurrentIndex(1)
-            for dock in self._docks.values():
-                dock.show()
-            self._docks["objects"].raise_()
-            self._docks["classes"].raise_()
+        self._stack.setCurrentIndex(1)
+        if not self._laid_out:
+            self._laid_out = True
+            self._spread_docks()
         self.canvas.setFocus()
+
+    def _spread_docks(self) -> None:
+        """Give the panels widths that follow the font; only what is on screen can be resized."""
+        line = self.fontMetrics().height()
+        sides = [self._docks["pictures"], self._docks["objects"]]
+        widths = [min(line * 16, self.width() // 4), min(line * 19, self.width() // 4)]
+        self._inner.resizeDocks(sides, widths, Qt.Orientation.Horizontal)
+        self._inner.resizeDocks([self._docks["objects"], self._docks["classes"]], [5, 3], Qt.Orientation.Vertical)
 
     def set_title(self, project: str, picture: str = "") -> None:
         """Title of the window."""
@@ -344,16 +340,17 @@ class MainWindow(QMainWindow):
         """Size and docks as plain values."""
         return {
             "geometry": base64.b64encode(self.saveGeometry().data()).decode("ascii"),
-            "docks": base64.b64encode(self.saveState().data()).decode("ascii"),
+            "docks": base64.b64encode(self._inner.saveState().data()).decode("ascii"),
             "display": {"fill": self.canvas.display.fill, "names": self.canvas.display.names},
         }
 
     def restore_layout(self, state: Mapping[str, Any]) -> None:
         """Restore size and docks from what `layout_state` returned; what is damaged is left out."""
-        for key, restore in (("geometry", self.restoreGeometry), ("docks", self.restoreState)):
+        for key, restore in (("geometry", self.restoreGeometry), ("docks", self._inner.restoreState)):
             text = state.get(key)
             if isinstance(text, str):
-                restore(QByteArray.fromBase64(QByteArray(text.encode("ascii", "ignore"))))
+                restored = restore(QByteArray.fromBase64(QByteArray(text.encode("ascii", "ignore"))))
+                self._laid_out = self._laid_out or (restored and key == "docks")
         display = state.get("display")
         if isinstance(display, dict):
             fill, names = display.get("fill", 0.4), display.get("names", True)
@@ -503,6 +500,17 @@ class MainWindow(QMainWindow):
         """Say goodbye; what is left is written by whoever listens."""
         self.closing.emit()
         super().closeEvent(event)
+
+
+def _column(upper: QWidget, lower: QWidget) -> QWidget:
+    """Two widgets, the lower one taking the room."""
+    whole = QWidget()
+    column = QVBoxLayout(whole)
+    column.setContentsMargins(0, 0, 0, 0)
+    column.setSpacing(0)
+    column.addWidget(upper)
+    column.addWidget(lower, 1)
+    return whole
 
 
 def _box(rect: QRectF) -> Box:

@@ -118,6 +118,7 @@ class ObjectPanel(QWidget):
         layout.setSpacing(5)
         layout.addWidget(self._field)
         layout.addWidget(self._view)
+        self.setMinimumWidth(self.fontMetrics().height() * 13)
 
     def _make_view(self) -> QTreeView:
         view = QTreeView()

@@ -77,6 +77,7 @@ class PictureList(QWidget):
         layout.setSpacing(5)
         for widget in (self._field, self._view, self._count, self._bar):
             layout.addWidget(widget)
+        self.setMinimumWidth(self.fontMetrics().height() * 10)
         self._done = (0, 0)
         self._tell()
 

@@ -88,7 +88,7 @@ class ReportPanel(QWidget):
         total = sum(count for _, count, _ in report.classes)
         lines = [self.tr("{n} objects in {m} classes").format(n=f"{total:,}", m=len(report.classes))]
         if report.seconds:
-            text = self.tr("Median {s} s and {c} clicks per object")
+            text = self.tr("Per object (median): {s} s, clicks: {c}")
             clicks = statistics.median(report.clicks) if report.clicks else 0
             lines.append(text.format(s=f"{statistics.median(report.seconds):.1f}", c=f"{clicks:g}"))
         if report.ranks:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtCore import QEvent, QSize, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QListWidget, QListWidgetItem, QPushButton, QVBoxLayout, QWidget
 
 from ovsam_annotator.views.icons import app_icon, icon
@@ -28,6 +28,7 @@ class StartPage(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setAccessibleName(self.tr("Start page"))
+        self._cards: dict[str, QPushButton] = {}
         picture = QLabel()
         picture.setPixmap(app_icon().pixmap(64, 64))
         title = QLabel("OVSAM Annotator")
@@ -42,10 +43,14 @@ class StartPage(QWidget):
         head.setSpacing(16)
         head.addWidget(picture)
         head.addLayout(column, 1)
+        self._build(head)
+        self._paint_icons()
+        self.set_recent(())
 
+    def _build(self, head: QHBoxLayout) -> None:
         self._recent = QListWidget()
         self._recent.setAccessibleName(self.tr("Recent projects"))
-        self._recent.setAlternatingRowColors(True)
+        self._recent.setSpacing(4)
         self._recent.itemActivated.connect(lambda item: self.chosen.emit(item.data(_PATH)))
         self._recent.itemClicked.connect(lambda item: self.chosen.emit(item.data(_PATH)))
         self._recent_title = QLabel(self.tr("Recent projects"))
@@ -64,7 +69,8 @@ class StartPage(QWidget):
             ("file", self.tr("Open a project, a picture or a COCO file…"), self.tr("Ctrl+Shift+O"), self.file_asked),
             ("sample", self.tr("Try the sample project"), "", self.sample_asked),
         ):
-            button = QPushButton(icon(name, self.palette()), f"  {text}" + (f"    {hint}" if hint else ""))
+            button = QPushButton(f"  {text}" + (f"    {hint}" if hint else ""))
+            self._cards[name] = button
             button.setObjectName("card")
             button.setIconSize(QSize(26, 26))
             button.setAccessibleName(text)
@@ -72,14 +78,24 @@ class StartPage(QWidget):
             body.addWidget(button)
         body.addSpacing(8)
         body.addWidget(self._recent_title)
-        body.addWidget(self._recent, 1)
+        body.addWidget(self._recent, 6)
         body.addWidget(drop)
+        body.addStretch(1)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(24, 32, 24, 24)
         layout.addStretch(1)
         layout.addWidget(inner, 8)
         layout.addStretch(1)
-        self.set_recent(())
+
+    def changeEvent(self, event: QEvent) -> None:  # noqa: N802
+        """Repaint the icons when the theme changes."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.PaletteChange:
+            self._paint_icons()
+
+    def _paint_icons(self) -> None:
+        for name, card in self._cards.items():
+            card.setIcon(icon(name, self.palette()))
 
     def set_recent(self, recent: Sequence[tuple[str, str]]) -> None:
         """Show recent projects, (path, detail)."""

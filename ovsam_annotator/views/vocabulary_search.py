@@ -61,7 +61,7 @@ class VocabularySearch(QWidget):
         """Start a search and take the keyboard."""
         self._field.setText(text)
         self._on_text(text)
-        self._field.setFocus(Qt.FocusReason.ShortcutFocusReason)
+        self._field.setFocus(Qt.FocusReason.OtherFocusReason)  # selects nothing: what is typed next is added
 
     def set_results(self, text: str, rows: Sequence[SearchRow]) -> None:
         """Show results for a text; late ones are ignored."""
