@@ -8,13 +8,14 @@ import cv2
 import numpy as np
 import torch
 
+from ovsam_core.config import InputConfig
 from ovsam_core.errors import PictureError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from ovsam_core.config import InputConfig, ModelConfig
+    from ovsam_core.config import ModelConfig
 
 __all__ = ["NetworkInput", "input_size_hw", "normalise", "resize_and_pad", "to_input", "to_original"]
 
@@ -53,7 +54,7 @@ def resize_and_pad(rgb: NDArray[np.uint8], config: ModelConfig | InputConfig) ->
     """
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or not rgb.size:
         raise PictureError(f"picture: expected (H, W, 3) uint8 with pixels, got {rgb.shape} {rgb.dtype}")
-    settings: InputConfig = getattr(config, "input", config)
+    settings = config if isinstance(config, InputConfig) else config.input
     h, w = rgb.shape[:2]
     new_h, new_w = input_size_hw((h, w), settings.size)
     if (new_h, new_w) != (h, w):

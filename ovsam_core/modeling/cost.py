@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -18,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ovsam_core.config import named_config, named_configs
 from ovsam_core.modeling.build import build_model
 from ovsam_core.modeling.clip_backbone import ResNetBackbone
+from ovsam_core.modeling.head import RegionAdapter
 from ovsam_core.modeling.prompt_encoder import PromptTensors
 
 if TYPE_CHECKING:
@@ -74,8 +76,8 @@ def measure(config: ModelConfig) -> Cost:
     pixels = torch.empty(1, 3, size, size, device="meta")
     maps, body = _counted(lambda: model.backbone.maps(pixels))
     features, rest = _counted(lambda: model.encode_maps(pixels, maps))
-    fpn = 0 if model.fpn is None else count_macs(lambda: model.fpn(maps))  # type: ignore[misc]
-    skips = 0 if model.skips is None else count_macs(lambda: model.skips(pixels, maps))  # type: ignore[misc]
+    fpn = 0 if model.fpn is None else count_macs(partial(model.fpn, maps))
+    skips = 0 if model.skips is None else count_macs(partial(model.skips, pixels, maps))
     click = PromptTensors(torch.empty(1, 1, 2, device="meta"), torch.empty(1, 1, dtype=torch.int8, device="meta"))
     macs = {
         "body": body,
@@ -101,14 +103,17 @@ def _head_macs(model: OVSAM) -> int:
     head = model.head
     if head is None:
         return 0
+    if isinstance(head, RegionAdapter):
+        frozen = torch.empty(1, model.config.embed_dim, device="meta")
+        return count_macs(lambda: head(frozen))
     total = 0
-    if head.roi_conv is not None:
-        grid = torch.empty(1, head.roi_conv.in_channels, head.roi, head.roi, device="meta")
-        total += count_macs(lambda: head.roi_conv(grid))  # type: ignore[misc]
-    for mlp, used in ((head.label_mlp, head.label_token_classifies), (head.clip_mlp, head.clip_mlp is not None)):
-        if used and mlp is not None:
+    if (conv := head.roi_conv) is not None:
+        grid = torch.empty(1, conv.in_channels, head.roi, head.roi, device="meta")
+        total += count_macs(lambda: conv(grid))
+    for mlp in (head.label_mlp if head.label_token_classifies else None, head.clip_mlp):
+        if mlp is not None:
             row = torch.empty(1, mlp.layers[0].in_features, device="meta")
-            total += count_macs(lambda mlp=mlp, row=row: mlp(row))  # type: ignore[misc]
+            total += count_macs(partial(mlp, row))
     return total
 
 

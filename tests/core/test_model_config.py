@@ -1,11 +1,13 @@
 """config.json: what is read, what is refused and with which words."""
 
+import csv
 import json
 from dataclasses import replace
 
 import open_clip
 import pytest
 
+from ovsam_core.assets import asset_path
 from ovsam_core.config import (
     FusionConfig,
     HeadConfig,
@@ -131,3 +133,13 @@ def test_an_unknown_name_is_answered_with_the_nearest():
         named_config("ovsam-rn50x16-coc")
     with pytest.raises(ModelError, match=r"known: .*tiny"):
         named_config("zzz")
+
+
+def test_the_seen_classes_are_the_vocabularies_base_classes():
+    def ids(name: str, column: str, values: set[str]) -> list[str]:
+        with asset_path("vocabularies", f"{name}.tsv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+        return [row["id"] for row in rows if row[column] in values]
+
+    assert list(named_config("ovsam-rn50x16-coco").seen) == ids("coco", "split", {"base"})
+    assert list(named_config("ovsam-rn50x16-lvis").seen) == ids("lvis", "frequency", {"c", "f"})
