@@ -31,10 +31,14 @@ def fake_view(protocol):
             continue
         if isinstance(member, property):
             annotation = member.fget.__annotations__["return"]
-            members[name] = FakeSignal() if annotation == "SignalInstance" else fake_view(getattr(protocols, annotation))
+            members[name] = (
+                FakeSignal() if annotation == "SignalInstance" else fake_view(getattr(protocols, annotation))
+            )
         elif inspect.isfunction(member):
             members[name] = MagicMock(spec=member)
-            members[name].return_value = () if "Sequence" in str(typing.get_overloads(member)) else members[name].return_value
+            members[name].return_value = (
+                () if "Sequence" in str(typing.get_overloads(member)) else members[name].return_value
+            )
     view = type(f"Fake{protocol.__name__}", (), {})()
     for name, member in members.items():
         setattr(view, name, member)

@@ -214,11 +214,16 @@ def test_candidates_are_chosen_by_key(loop):
     assert loop.suggestion.chosen == 1
     loop.controller.accept_rank(1)
     (item,) = loop.session.document
-    assert item.row.mask == loop.engine._predict(
-        str(loop.session.file_of(loop.session.pictures[1])),
-        loop.segmenter.requests[-1].prompt,
-        vocabulary().digest,
-    ).candidates[1].mask
+    assert (
+        item.row.mask
+        == loop.engine._predict(
+            str(loop.session.file_of(loop.session.pictures[1])),
+            loop.segmenter.requests[-1].prompt,
+            vocabulary().digest,
+        )
+        .candidates[1]
+        .mask
+    )
 
 
 def test_the_locked_class_goes_to_every_object_until_released(loop):
