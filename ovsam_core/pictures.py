@@ -15,7 +15,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from ovsam_core.errors import PictureError
 
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import IO, Any
 
     from numpy.typing import NDArray
 
@@ -48,6 +48,15 @@ _PAPER = 255  # transparent pixels are laid on white, as browsers and print do
 _DEEP_MODES = frozenset({"I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
 _ORIENTATION = ExifTags.Base.Orientation
 _TURNED = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height
+_PILLOW_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 # The limit of this module replaces Pillow's own, which warns at 89 and fails at 179 megapixels.
 Image.MAX_IMAGE_PIXELS = None
@@ -225,8 +234,29 @@ def _check_limit(path: Path, width: int, height: int, limit: float) -> None:
 
 
 def _orientation(image: Image.Image) -> int:
-    value = image.getexif().get(_ORIENTATION, 1)
+    # Called on the class, because for PNG Pillow's own method decodes the whole picture to look for a late EXIF chunk.
+    value = Image.Image.getexif(image).get(_ORIENTATION)
+    if value is None and image.format == "PNG":
+        value = _late_png_orientation(image)
     return value if value in range(1, 9) else 1
+
+
+def _late_png_orientation(image: Image.Image) -> int | None:
+    """Orientation in an EXIF chunk behind the pixels, found by hopping from chunk to chunk."""
+    file: IO[bytes] = image.fp  # type: ignore[attr-defined]
+    place = file.tell()
+    try:
+        file.seek(8)
+        while len(head := file.read(8)) == 8 and head[4:] != b"IEND":
+            length = int.from_bytes(head[:4])
+            if head[4:] == b"eXIf":
+                exif = Image.Exif()
+                exif.load(file.read(length))
+                return exif.get(_ORIENTATION)
+            file.seek(length + 4, io.SEEK_CUR)
+    finally:
+        file.seek(place)
+    return None
 
 
 def _turned_size(image: Image.Image) -> tuple[int, int]:
@@ -247,8 +277,13 @@ def _bits(image: Image.Image, data: bytes) -> int:
 
 
 def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    orientation = _orientation(image)
     image.load()
-    turned = ImageOps.exif_transpose(image)
+    if getattr(image, "tag_v2", None) is not None:
+        turned = ImageOps.exif_transpose(image)  # Pillow turns TIFF while loading; then this does nothing
+    else:
+        method = _PILLOW_TURNS.get(orientation)
+        turned = image if method is None else image.transpose(method)
     if "A" in turned.getbands() or "transparency" in turned.info:
         coloured = turned.convert("RGBA")
         paper = Image.new("RGBA", coloured.size, (_PAPER, _PAPER, _PAPER, 255))
@@ -265,8 +300,12 @@ def _decode_deep(path: Path, data: bytes) -> NDArray[Any]:
             with tifffile.TiffFile(io.BytesIO(data)) as file:
                 page = file.pages[0]
                 pixels = page.asarray()
-                planar = pixels.ndim == 3 and page.axes.startswith("S")
-            if planar:
+                axes = page.axes
+            if axes not in ("YX", "YXS", "SYX"):
+                raise PictureError(
+                    f"{path}: expected one plane or colour channels, got a stack {pixels.shape} ({axes})"
+                )
+            if axes == "SYX":
                 pixels = np.moveaxis(pixels, 0, -1)
             return _checked_deep(path, pixels)
         except PictureError:
