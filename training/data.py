@@ -5,6 +5,7 @@ Every random choice is a function of (seed, epoch, sample index).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -95,11 +96,15 @@ class _View:
         return moved
 
 
-class _Samples(Dataset[dict[str, Any]]):
-    """Reading with replacement of what cannot be read."""
+class _Samples(Dataset[dict[str, Any]], ABC):
+    """Reading with replacement of what cannot be read.
 
-    def __init__(self, pictures: Sequence[PictureRecord], *, seed: int) -> None:
-        self.pictures, self.seed = list(pictures), seed
+    With `views`, a picture has that many views, which come back every `views` epochs with other prompts: features of a
+    frozen encoder can be kept. Without, every epoch has a view of its own.
+    """
+
+    def __init__(self, pictures: Sequence[PictureRecord], *, seed: int, views: int = 0) -> None:
+        self.pictures, self.seed, self.views = list(pictures), seed, views
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -109,17 +114,21 @@ class _Samples(Dataset[dict[str, Any]]):
         bad: list[tuple[str, str]] = []
         for shift in range(_TRIES):
             record = self.pictures[(index + shift) % len(self.pictures)]
-            seed = draw_seed(self.seed, epoch, (index + shift) % len(self.pictures))
+            place = (index + shift) % len(self.pictures)
+            seed = draw_seed(self.seed, epoch, place)
+            view = epoch % self.views if self.views else epoch
             try:
-                sample = self.sample(record, load_picture(record.path), seed)
+                sample = self.sample(record, load_picture(record.path), seed, draw_seed(self.seed, "view", view, place))
             except (PictureError, FormatError) as error:
                 bad.append((str(record.path), str(error)))
                 continue
-            return sample | {"id": record.id, "seed": seed, "bad": bad}
+            named = {"view": f"{place}/{view}"} if self.views else {}
+            return sample | named | {"id": record.id, "seed": seed, "bad": bad}
         raise PictureError(f"{bad[0][0]} and the {len(bad) - 1} pictures after it cannot be read: {bad[0][1]}")
 
-    def sample(self, record: PictureRecord, picture: Picture, seed: int) -> dict[str, Any]:
-        raise NotImplementedError  # pragma: no cover  subclasses
+    @abstractmethod
+    def sample(self, record: PictureRecord, picture: Picture, seed: int, view_seed: int) -> dict[str, Any]:
+        """Make one sample; `view_seed` decides what part of the picture is seen, `seed` everything else."""
 
 
 class PictureSamples(_Samples):
@@ -135,7 +144,7 @@ class PictureSamples(_Samples):
         super().__init__(pictures, seed=seed)
         self.settings = settings
 
-    def sample(self, record: PictureRecord, picture: Picture, seed: int) -> dict[str, Any]:  # noqa: ARG002
+    def sample(self, record: PictureRecord, picture: Picture, seed: int, view_seed: int) -> dict[str, Any]:  # noqa: ARG002
         """Return the padded picture: pixels (3, S, S) float32, input_hw, and the picture's key."""
         view = _whole_view(picture.size_hw, self.settings.size, flip=False)
         return {
@@ -156,6 +165,7 @@ class PromptSamples(_Samples):
         settings: the network's input.
         prompts: kinds and augmentation.
         seed: start of every draw.
+        views: number of views a picture has; 0 draws a new one every epoch.
     """
 
     def __init__(
@@ -166,23 +176,24 @@ class PromptSamples(_Samples):
         prompts: PromptArgs,
         *,
         seed: int = 0,
+        views: int = 0,
     ) -> None:
         self.classes = dict(classes)
         kept = [p for p in pictures if any(self._counts(o) for o in p.objects)]
-        super().__init__(kept, seed=seed)
+        super().__init__(kept, seed=seed, views=views)
         self.settings, self.prompts = settings, prompts
 
     def _counts(self, thing: ObjectRecord) -> bool:
         return not thing.crowd and (not thing.name or thing.name in self.classes)
 
-    def sample(self, record: PictureRecord, picture: Picture, seed: int) -> dict[str, Any]:
+    def sample(self, record: PictureRecord, picture: Picture, seed: int, view_seed: int) -> dict[str, Any]:
         """Draw one view and its prompts.
 
         Returns:
             pixels (3, S, S) float32; of U objects: boxes (U, 4), masks (U, S, S) uint8, has_mask (U,), labels (U,) with
             -1 for class-free; of P prompts, boxes first: object (P,), prompt_boxes (B, 4), prompt_points (P - B, 1, 2).
         """
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(view_seed)
         things = [o for o in record.objects if self._counts(o)]
         if record.whole:
             return self._whole(picture, things[0], rng)
@@ -203,7 +214,7 @@ class PromptSamples(_Samples):
             "masks": torch.from_numpy(padded),
             "has_mask": torch.from_numpy(has_mask),
             "labels": torch.tensor([self.classes.get(things[i].name, -1) for i in chosen], dtype=torch.int64),
-            **self._prompts(kept_boxes, padded, has_mask, rng),
+            **self._prompts(kept_boxes, padded, has_mask, np.random.default_rng(seed)),
         }
 
     def _whole(self, picture: Picture, thing: ObjectRecord, rng: np.random.Generator) -> dict[str, Any]:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from ovsam_core.errors import FormatError
+from ovsam_core.exchange.exporting import project_to_coco
 from ovsam_core.formats.coco import read_coco
 from ovsam_core.masks import Mask
 from ovsam_core.pictures import PICTURE_SUFFIXES
+from ovsam_core.store import Project
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,9 +21,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ovsam_core.formats.coco import AnnotationRecord, ImageRecord, Polygons
+    from ovsam_core.formats.coco import AnnotationRecord, CocoDataset, ImageRecord, Polygons
 
-__all__ = ["ObjectRecord", "PictureRecord", "decode_mask", "read_class_folder", "read_records", "read_sa1b"]
+__all__ = ["ObjectRecord", "PictureRecord", "decode_mask", "names_of", "read_class_folder", "read_records", "read_sa1b"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +77,10 @@ class PictureRecord:
 
 
 def read_records(path: Path, images: Path | None = None) -> list[PictureRecord]:
-    """Read a COCO or LVIS file (or a folder of SA-1B files).
+    """Read a COCO or LVIS file, a project file, or a folder of SA-1B files.
 
     Args:
-        path: the JSON file; a folder is read as SA-1B.
+        path: the JSON file; NAME.ovsam is read as a project, whose reviewed objects count; a folder as SA-1B.
         images: folder that the file names are relative to; None takes `images` beside the file, or its own folder.
 
     Raises:
@@ -86,8 +88,16 @@ def read_records(path: Path, images: Path | None = None) -> list[PictureRecord]:
     """
     if path.is_dir():
         return read_sa1b(path)
+    if path.suffix == ".ovsam":
+        with Project.open(path, read_only=True) as project:
+            dataset, _ = project_to_coco(project, file=path)
+        return records_of(dataset, images or dataset.folder or path.parent)
     dataset, _ = read_coco(path)
-    folder = images or (path.parent / "images" if (path.parent / "images").is_dir() else path.parent)
+    return records_of(dataset, images or (path.parent / "images" if (path.parent / "images").is_dir() else path.parent))
+
+
+def records_of(dataset: CocoDataset, folder: Path) -> list[PictureRecord]:
+    """Return the records of a COCO file already read; `folder` is where its pictures lie."""
     names = {c.id: c.name for c in dataset.categories}
     objects = dataset.by_image()
     return [

@@ -76,13 +76,16 @@ class OvsamSystem(System):
         predictor: a loaded predictor.
         vocabulary: the names to choose from; None leaves names out.
         top_k: names kept of each answer.
+        closer: give the predictor the picture, so that it may run the zoom pass and the crop branch.
     """
 
-    def __init__(self, predictor: OvsamPredictor, vocabulary: Vocabulary | None, *, top_k: int = 9) -> None:
+    def __init__(
+        self, predictor: OvsamPredictor, vocabulary: Vocabulary | None, *, top_k: int = 9, closer: bool = True
+    ) -> None:
         self.predictor = predictor
         self.name = predictor.info.id
         self.seen = frozenset(predictor.info.seen)
-        self.top_k = top_k
+        self.top_k, self.closer = top_k, closer
         self.vocabulary = None if vocabulary is None else predictor.encode_vocabulary(vocabulary)
         self.picture: Picture | None = None
 
@@ -94,7 +97,7 @@ class OvsamSystem(System):
     def answer(self, prompts: Sequence[Prompt], truth_boxes: Sequence[Sequence[float]]) -> list[Answer]:  # noqa: ARG002
         """Predict all prompts in one batch."""
         predictions = self.predictor.predict_batch(
-            list(prompts), vocabulary=self.vocabulary, top_k=self.top_k, picture=self.picture
+            list(prompts), vocabulary=self.vocabulary, top_k=self.top_k, picture=self.picture if self.closer else None
         )
         return [self._of(p) for p in predictions]
 

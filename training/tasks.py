@@ -184,7 +184,7 @@ class Clip2Sam(Task):
                 terms[name] = terms[name] + value
             tokens.append(found.label_tokens)
             logits.append(found.logits[:, 0])
-        if self.network.head is not None:
+        if self.network.head is not None and self.weights.names:
             terms["names"] = self._names(batch, index, features, tokens, logits, totals["names"])
         return terms
 

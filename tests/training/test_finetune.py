@@ -1,0 +1,129 @@
+"""Fine-tuning: what moves, what may not, and when a model is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ovsam_core.checkpoint import load_model, save_model
+from ovsam_core.config import named_config
+from ovsam_core.modeling.build import build_model
+from ovsam_core.predictor import load_predictor
+from ovsam_core.text import encode_vocabulary
+from ovsam_core.vocabulary import Vocabulary
+from tests.training.builders import NAMES, coco_file
+from training import finetune
+from training.args import ConfigError, command
+from training.loop import LoopArgs, OptimArgs, fit
+from training.names import AdapterTask, RegionVectors, collate_vectors
+from training.records import read_records
+
+FAST = [
+    "--prompts.boxes",
+    "2",
+    "--prompts.points",
+    "2",
+    "--loss.points",
+    "64",
+    "--max_steps",
+    "4",
+    "--validate_every",
+    "2",
+]
+FAST += ["--names.steps", "20", "--device", "cpu", "--guard", "false"]
+
+
+def start(folder, variant="none"):
+    config = named_config("tiny")
+    decoder = replace(config.decoder, skips=True, prompt_maps=True, content_tokens=True, box_start=True)
+    config = replace(config, head=replace(config.head, variant=variant), decoder=decoder, seen=("car.n.01",))
+    save_model(build_model(config), folder / "start")
+    return folder / "start"
+
+
+def run(folder, *options):
+    argv = [*FAST, "--model", str(folder / "start"), "--out", str(folder / "new"), *options]
+    return command(finetune.FinetuneArgs, finetune.main, program="finetune", argv=argv)
+
+
+@pytest.mark.parametrize("variant", ["none", "fpn"])
+def test_a_model_directory_with_the_same_encoder(tmp_path, variant):
+    start(tmp_path, variant)
+    data = coco_file(tmp_path, 4)
+    assert run(tmp_path, "--data", str(data)) == 0
+    old, new = load_model(tmp_path / "start"), load_model(tmp_path / "new")
+    assert new.config.hashes.encoder == old.config.hashes.encoder
+    assert new.config.hashes.text == old.config.hashes.text
+    assert new.config.hashes.head != old.config.hashes.head
+    moved = {
+        n.split(".")[0]
+        for n, v in new.state_dict().items()
+        if n in old.state_dict() and not torch.equal(v, old.state_dict()[n])
+    }
+    assert moved <= {"mask_decoder", "head"}
+    assert "mask_decoder" in moved
+    assert new.config.seen == ("car.n.01", "person.n.01", "dog.n.01", "cup.n.01")
+    report = json.loads((tmp_path / "new" / "finetune.json").read_text())
+    assert {"before", "after", "train", "validation"} <= set(report)
+    assert "| miou_box |" in (tmp_path / "new" / "README.md").read_text()
+    predictor = load_predictor(tmp_path / "new", device="cpu", dtype="float32")
+    assert predictor.info.seen == new.config.seen
+
+
+def test_the_adapter_learns_new_names_and_leaves_others_alone(tmp_path):
+    """Regions that the frozen branch calls by a third name learn their own; text of untaught names passes through."""
+    network = finetune._with_adapter(load_model(start(tmp_path)), 16)
+    vocabulary = Vocabulary.of([*NAMES, "zebra", "kite", "oven"])
+    encoded = encode_vocabulary(network, vocabulary)
+    generator = torch.Generator().manual_seed(0)
+    centres = torch.nn.functional.normalize(torch.randn(3, network.config.embed_dim, generator=generator), dim=1)
+    labels = torch.arange(60) % 3
+    noise = 0.05 * torch.randn(60, network.config.embed_dim, generator=generator)
+    vectors = torch.nn.functional.normalize(centres[labels] + noise, dim=1)
+    task = AdapterTask(network, encoded, torch.bincount(labels, minlength=6))
+    before = (task.scores(vectors)[:, :6].argmax(1) == labels).float().mean()
+    data = RegionVectors(vectors[:45], labels[:45], [str(i) for i in range(45)])
+    loop = LoopArgs(epochs=1000, max_steps=80, batch_size=45, device="cpu", log_every=80)
+    optim = OptimArgs(lr=0.01, warmup_steps=5, clip=1.0)
+    fit(task, data, tmp_path / "run", loop, optim, collate=collate_vectors)
+    after = (task.scores(vectors[45:])[:, :6].argmax(1) == labels[45:]).float().mean()
+    assert before < 0.7
+    assert after > 0.9
+    drift = 1 - (network.head(task.others) * task.others).sum(1)
+    assert drift.max() < 0.1
+
+
+def test_the_guard_refuses_a_worse_model(tmp_path, capsys, monkeypatch):
+    start(tmp_path)
+    figures = {"miou_se": 0.02, "top1": None, "top1_se": None, "miou_box": 0.5, "miou_centre": 0.5}
+    falling = iter([figures | {"miou": 0.5}, figures | {"miou": 0.47}])
+    monkeypatch.setattr(finetune, "_figures", lambda *_: next(falling))
+    data = coco_file(tmp_path, 4)
+    assert run(tmp_path, "--data", str(data), "--learn", "masks", "--max_steps", "1", "--guard", "true") == 1
+    assert "mean IoU on validation fell from 0.500 to 0.470" in capsys.readouterr().err
+    assert not (tmp_path / "new" / "model.safetensors").exists()
+    finetune._guard(figures | {"miou": 0.5}, figures | {"miou": 0.485})  # within one standard error
+
+
+def test_other_labels_are_another_run(tmp_path):
+    args = finetune.FinetuneArgs(tmp_path / "x.json", tmp_path / "new")
+    folders = {finetune._run_folder(args, read_records(coco_file(tmp_path, n))) for n in (2, 3)}
+    folders.add(finetune._run_folder(replace(args, learn=("names",)), read_records(coco_file(tmp_path, 3))))
+    assert len(folders) == 3
+
+
+def test_one_picture_is_too_few(tmp_path):
+    start(tmp_path)
+    with pytest.raises(ConfigError, match="needs two"):
+        finetune.finetune(
+            finetune.FinetuneArgs(coco_file(tmp_path, 1), tmp_path / "new", model=str(tmp_path / "start"))
+        )
+
+
+def test_unknown_part(tmp_path):
+    args = finetune.FinetuneArgs(coco_file(tmp_path, 2), tmp_path / "new", learn=("mask",))
+    with pytest.raises(ConfigError, match="masks, names or both"):
+        finetune.finetune(args)

@@ -1,0 +1,372 @@
+"""Curated labels in, a better model out: few pictures, new names, the encoder untouched.
+
+python -m training.finetune --model starter --data mine.json --out my-model
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path  # noqa: TC003  option types are read at run time
+from typing import TYPE_CHECKING, Any
+
+import torch
+import xxhash
+
+from ovsam_core.errors import OvsamError
+from ovsam_core.modeling.build import build_model
+from ovsam_core.predictor import ModelInfo, OvsamPredictor
+from ovsam_core.speed import Speed
+from ovsam_core.splits import SplitRule, split_pictures
+from ovsam_core.text import encode_vocabulary
+from ovsam_core.vocabulary import Vocabulary
+from training import metrics
+from training.args import ConfigError, command, to_yaml
+from training.data import PromptArgs, PromptSamples, collate
+from training.evaluate import measure
+from training.loop import LoopArgs, OptimArgs, fit
+from training.names import AdapterTask, RegionVectors, collate_vectors, embed_objects
+from training.networks import load_network, save_network
+from training.records import names_of, read_records
+from training.systems import OvsamSystem
+from training.tasks import Clip2Sam, LossArgs
+from training.train_clip2sam import class_rows, training_vocabulary
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ovsam_core.modeling.ovsam import OVSAM
+    from ovsam_core.text import EncodedVocabulary
+    from training.records import PictureRecord
+    from training.task import Task
+
+__all__ = ["FinetuneArgs", "GuardError", "finetune", "main"]
+
+_KEPT_VIEWS = 300  # views whose features are kept in memory: about 2 MB each for the bundled model
+_CHECKED = 12  # validation pictures looked at between steps; all of them at the end
+
+
+class GuardError(OvsamError):
+    """The fine-tuned model is worse than the one it started from; nothing was written."""
+
+
+@dataclass
+class FinetuneLoop(LoopArgs):
+    """Length of the mask stage; see `LoopArgs`."""
+
+    epochs: int = 1000
+    max_steps: int = 240
+    validate_every: int = 60
+    patience: int = 3
+    log_every: int = 20
+    keep: int = 1
+
+
+@dataclass
+class FinetuneOptim(OptimArgs):
+    """Gentle by default: the decoder knows masks already; see `OptimArgs`."""
+
+    lr: float = 2e-4
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    warmup_steps: int = 20
+    ema: float = 0.98
+
+
+@dataclass
+class NamesArgs:
+    """Teaching names to the adapter.
+
+    Attributes:
+        hidden: width of the adapter's middle layer.
+        steps: optimiser steps over all embeddings.
+        lr: peak learning rate.
+        weight_decay: AdamW's decay.
+        noise: noise on the embeddings, relative to their length.
+        anchor: weight of leaving other names where they are.
+        beside: vocabulary whose names compete with the taught ones; "none" for the taught ones alone.
+    """
+
+    hidden: int = 64
+    steps: int = 300
+    lr: float = 2e-3
+    weight_decay: float = 0.05
+    noise: float = 0.3
+    anchor: float = 1.0
+    beside: str = "coco"
+
+
+@dataclass
+class FinetuneArgs:
+    """Fine-tune a model on curated labels.
+
+    Attributes:
+        data: COCO JSON, or a project file NAME.ovsam, whose reviewed objects count.
+        out: folder of the new model; the run's log and checkpoints go to its folder `run`.
+        model: model to start from.
+        images: folder of the pictures; default as in `training.evaluate`.
+        learn: masks, names or both.
+        limit: use at most this many pictures, drawn by seed; 0 takes all.
+        validation: share of pictures kept for validation.
+        group: what must not stand on both sides: folder, none, field:group or pattern:REGEX on the file name.
+        guard: refuse a model that is worse on validation by more than one standard error.
+        prompts: prompts and augmentation of the mask stage.
+        loss: weights of the mask stage.
+        names: teaching names where the model has no trained name head.
+        loop: length of the mask stage.
+        optim: its optimiser.
+    """
+
+    data: Path
+    out: Path
+    model: str = "starter"
+    images: Path | None = None
+    learn: tuple[str, ...] = ("masks", "names")
+    limit: int = 0
+    validation: float = 0.2
+    group: str = "folder"
+    guard: bool = True
+    prompts: PromptArgs = field(default_factory=lambda: PromptArgs(boxes=6, points=6, scale=(0.8, 1.6), jitter=0.05))
+    loss: LossArgs = field(default_factory=lambda: LossArgs(points=2048))
+    names: NamesArgs = field(default_factory=NamesArgs)
+    loop: FinetuneLoop = field(default_factory=FinetuneLoop)
+    optim: FinetuneOptim = field(default_factory=FinetuneOptim)
+
+
+def finetune(args: FinetuneArgs) -> dict[str, Any]:
+    """Run the stage and return the validation figures before and after.
+
+    Raises:
+        GuardError: the result is worse than the model it started from.
+        OvsamError: data, model or options cannot be used.
+    """
+    if unknown := set(args.learn) - {"masks", "names"}:
+        raise ConfigError(f"--learn: expected masks, names or both, got {', '.join(sorted(unknown))}")
+    train, val = _split(args)
+    network = load_network(args.model)
+    print(to_yaml(args), end="")
+    print(f"{len(train)} pictures to learn from, {len(val)} for validation")
+    names = names_of(train)
+    vocabulary = training_vocabulary("data", names) if names else None
+    ranked = _beside(vocabulary, args.names.beside)
+    before = _figures(network, val, ranked)
+    encoder = network.config.hashes.encoder
+    if vocabulary is not None and ranked is not None and "names" in args.learn:
+        network = _learn_names(args, network, train, vocabulary, ranked)
+    if "masks" in args.learn:
+        _learn_masks(args, network, train, val, vocabulary)
+    after = _figures(network, val, ranked)
+    report = {"before": before, "after": after, "train": len(train), "validation": len(val)}
+    _print(report)
+    if args.guard:
+        _guard(before, after)
+    taught = tuple(e.id for e in vocabulary) if vocabulary and "names" in args.learn else ()
+    seen = tuple(dict.fromkeys((*network.config.seen, *taught)))
+    save_network(network, args.out, card=_card(args, report), seen=seen)
+    if network.config.hashes.encoder != encoder:
+        raise AssertionError("fine-tuning moved the encoder")
+    (args.out / "finetune.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
+    print(f"wrote {args.out}: use it with --model {args.out}, or `ovsam models import {args.out}`")
+    return report
+
+
+def _split(args: FinetuneArgs) -> tuple[list[PictureRecord], list[PictureRecord]]:
+    pictures = [p for p in read_records(args.data, args.images) if any(_usable(o) for o in p.objects)]
+    if args.limit and len(pictures) > args.limit:
+        chosen = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(args.loop.seed))
+        pictures = [pictures[i] for i in sorted(chosen[: args.limit].tolist())]
+    if len(pictures) < 2:
+        raise ConfigError(
+            f"{args.data}: {len(pictures)} pictures with masks; fine-tuning needs two: one to learn from, one to check"
+        )
+    rule = SplitRule(fraction=args.validation, group=args.group, seed=args.loop.seed)
+    names = [p.path.as_posix() for p in pictures]
+    split = split_pictures(names, [p.path for p in pictures], rule, fields=[p.group or None for p in pictures])
+    if not split.train or not split.val:
+        raise ConfigError(
+            f"{args.data}: all pictures form one group ({args.group} and near-duplicates); nothing to check"
+        )
+    return [pictures[i] for i in split.train], [pictures[i] for i in split.val]
+
+
+def _usable(thing: Any) -> bool:
+    return not thing.crowd and thing.segmentation is not None
+
+
+def _beside(vocabulary: Vocabulary | None, other: str) -> Vocabulary | None:
+    """Put other names beside the taught ones, so that a region is not the taught name for want of another."""
+    if vocabulary is None or other == "none":
+        return vocabulary
+    return vocabulary.combine(Vocabulary.load(other))
+
+
+def _learn_names(
+    args: FinetuneArgs,
+    network: OVSAM,
+    train: Sequence[PictureRecord],
+    vocabulary: Vocabulary,
+    ranked: Vocabulary,
+) -> OVSAM:
+    """Teach names to the adapter; a model with a trained name head learns them together with masks instead."""
+    if network.config.head.variant not in {"none", "adapter"}:
+        return network
+    if network.config.head.variant == "none":
+        network = _with_adapter(network, args.names.hidden)
+    encoded = encode_vocabulary(network, ranked)
+    device = _device(args)
+    network.to(device)
+    rows = class_rows(ranked, [n for n in names_of(train) if vocabulary.find(n)])
+    vectors, labels, ids = embed_objects(network, train, rows, device)
+    counts = torch.bincount(labels, minlength=len(ranked))
+    settings = args.names
+    task = AdapterTask(network, encoded, counts, noise=settings.noise, anchor=settings.anchor)
+    size = min(256, len(labels))
+    loop = replace(args.loop, max_steps=settings.steps, batch_size=size, validate_every=0, log_every=100)
+    optim = OptimArgs(
+        lr=settings.lr, weight_decay=settings.weight_decay, warmup_steps=10, clip=1.0, ema=0.98, norm_decay=True
+    )
+    data = RegionVectors(vectors, labels, ids, seed=args.loop.seed)
+    fit(task, data, _run_folder(args, train) / "names", loop, optim, collate=collate_vectors)
+    return network
+
+
+def _with_adapter(network: OVSAM, hidden: int) -> OVSAM:
+    """Return the same model with an adapter head that changes nothing yet."""
+    old = network.config
+    head = replace(old.head, variant="adapter", channels=hidden)
+    # The adapter speaks for every size of object: without a frozen cell it still has the crop.
+    fusion = replace(old.fusion, enabled=True, tiny_rule=False)
+    made = build_model(replace(old, head=head, fusion=fusion), directory=network.directory)
+    made.load_state_dict(network.state_dict(), strict=False)
+    return made.eval()
+
+
+def _learn_masks(
+    args: FinetuneArgs,
+    network: OVSAM,
+    train: Sequence[PictureRecord],
+    val: Sequence[PictureRecord],
+    vocabulary: Vocabulary | None,
+) -> None:
+    """Train the mask decoder (and a trained name head with it) on features that are computed once for each view."""
+    joint = network.config.head.variant not in {"none", "adapter"} and "names" in args.learn and vocabulary is not None
+    taught = vocabulary or Vocabulary.of(["object"])
+    encoded: EncodedVocabulary = encode_vocabulary(network, taught)
+    rows = class_rows(taught, names_of(train))
+    trained = ("mask_decoder", "head") if joint else ("mask_decoder",)
+    loss = args.loss if joint else replace(args.loss, names=0.0)
+    views = max(1, min(8, _KEPT_VIEWS // len(train))) if len(train) <= _KEPT_VIEWS else 0
+    task = Clip2Sam(network, encoded, loss, trained=trained, keep_features=views > 0)
+    data = PromptSamples(list(train), rows, network.config.input, args.prompts, seed=args.loop.seed, views=views)
+    checked = list(val)[:_CHECKED]
+
+    def validate(_: Task, step: int) -> float:
+        del step
+        return float(_masks(network, checked, None, closer=False)["miou"])
+
+    fit(
+        task,
+        data,
+        _run_folder(args, train) / "masks",
+        args.loop,
+        args.optim,
+        collate=collate,
+        config=None,
+        validate=validate,
+    )
+
+
+def _figures(network: OVSAM, pictures: Sequence[PictureRecord], vocabulary: Vocabulary | None) -> dict[str, Any]:
+    """Measure masks by box and centre prompts, names by box prompts, with everything the model does at run time."""
+    network.eval()
+    return _masks(network, pictures, vocabulary, closer=True)
+
+
+def _masks(
+    network: OVSAM, pictures: Sequence[PictureRecord], vocabulary: Vocabulary | None, *, closer: bool
+) -> dict[str, Any]:
+    predictor = _predictor(network)
+    boxes = measure(OvsamSystem(predictor, vocabulary, closer=closer), pictures, vocabulary).objects
+    clicks = measure(OvsamSystem(predictor, None, closer=closer), pictures, None, prompt="centre").objects
+    both = metrics.mean((b.iou + c.iou) / 2 for b, c in zip(boxes, clicks, strict=True))
+    top1 = metrics.accuracy(o.rank for o in boxes if o.rank is not None)
+    return {
+        "miou": both["mean"],
+        "miou_se": both["se"],
+        "miou_box": metrics.mean(o.iou for o in boxes)["mean"],
+        "miou_centre": metrics.mean(o.iou for o in clicks)["mean"],
+        "objects": both["n"],
+        "top1": top1["mean"],
+        "top1_se": top1["se"],
+        "named": top1["n"],
+    }
+
+
+def _predictor(network: OVSAM) -> OvsamPredictor:
+    """Wrap the network as it stands; nothing of it is copied or changed."""
+    config, device = network.config, next(network.parameters()).device
+    info = ModelInfo(
+        "in training",
+        config.hashes.encoder,
+        "",
+        config.hashes.text,
+        config.input.size,
+        config.embed_dim,
+        config.seen,
+        config.licence,
+    )
+    return OvsamPredictor(network, info, device=device, speed=Speed())
+
+
+def _guard(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    for key, words in (("miou", "mean IoU"), ("top1", "top-1")):
+        old, new, error = before[key], after[key], after[f"{key}_se"]
+        if old is not None and new is not None and new < old - (error or 0.0):
+            raise GuardError(
+                f"refused: {words} on validation fell from {old:.3f} to {new:.3f}, by more than one standard error "
+                f"({error or 0.0:.3f}); nothing was written. More pictures or a lower --lr may help; --guard false "
+                "writes it all the same"
+            )
+
+
+def _run_folder(args: FinetuneArgs, train: Sequence[PictureRecord]) -> Path:
+    """Return where checkpoints go: other options or other labels are another run and never resume this one."""
+    state = xxhash.xxh3_64(to_yaml(args).encode())
+    for picture in train:
+        state.update(f"{picture.path} {[(o.id, o.name, o.box_xyxy, o.area) for o in picture.objects]}".encode())
+    return args.out / "run" / state.hexdigest()
+
+
+def _device(args: FinetuneArgs) -> torch.device:
+    return torch.device("cuda" if args.loop.device == "auto" and torch.cuda.is_available() else "cpu")
+
+
+def _print(report: Mapping[str, Any]) -> None:
+    for key in ("miou_box", "miou_centre", "top1"):
+        old, new = report["before"][key], report["after"][key]
+        if old is not None and new is not None:
+            print(f"validation {key}: {old:.3f} → {new:.3f}")
+
+
+def _card(args: FinetuneArgs, report: Mapping[str, Any]) -> str:
+    before, after = report["before"], report["after"]
+    rows = "\n".join(
+        f"| {key} | {before[key]:.3f} | {after[key]:.3f} |"
+        for key in ("miou_box", "miou_centre", "top1")
+        if before[key] is not None and after[key] is not None
+    )
+    return (
+        f"# Fine-tuned from {args.model}\n\n{report['train']} pictures of {args.data.name}, "
+        f"{report['validation']} kept for validation, seed {args.loop.seed}. The encoder is unchanged: cached "
+        f"embeddings and remembered examples stay valid.\n\n| validation | before | after |\n|---|---|---|\n{rows}\n"
+    )
+
+
+def main(args: FinetuneArgs) -> None:
+    """Run the stage."""
+    finetune(args)
+
+
+if __name__ == "__main__":
+    sys.exit(command(FinetuneArgs, main, program="python -m training.finetune"))
