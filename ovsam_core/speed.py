@@ -34,6 +34,7 @@ LEAST_IOU = 0.99
 """Mask IoU with plain float32 below which a faster way is not taken."""
 
 _MEASURED_SIDE = 512  # larger inputs are measured at this size: the order of the variants is the same
+_PLAIN = ("Conv2d", "Conv2dSame")  # others may change their weights as they run
 _SECONDS = 0.6  # a variant is repeated this long, at least twice
 
 
@@ -173,7 +174,8 @@ def fuse_batch_norm(module: nn.Module) -> int:
                 setattr(parent, previous[0], _folded(previous[1], child))
                 setattr(parent, name, _rest(child))
                 count += 1
-            previous = (name, child) if type(child) is nn.Conv2d else None
+            plain = isinstance(child, nn.Conv2d) and type(child).__name__ in _PLAIN
+            previous = (name, child) if plain else None
     return count
 
 
