@@ -176,7 +176,7 @@ def finish(look: Look, drafts: Sequence[Sequence[Draft]], clock: _Clock | None =
     if look.crop and look.rgb is not None:  # of the best candidates only: each costs two passes through the trunk
         rows = torch.from_numpy(bests).to(look.device)
         regions = np.stack([flat[i].region for i in bests])
-        crop = crop_embeddings(look.model, look.rgb, regions, device=look.device)
+        crop = crop_embeddings(look.model, look.rgb, regions, masks=[flat[i].mask for i in bests], device=look.device)
         crops = dict(zip(bests.tolist(), crop.cpu().numpy(), strict=True))
         if look.encoded is not None:
             chosen = replace(

@@ -182,6 +182,8 @@ class CropConfig:
         mean: per channel (RGB, 0-255); CLIP's own by default, as the tower was trained with.
         std: per channel (RGB, 0-255).
         weight: share of the crop embedding in its mean with the region embedding.
+        mask_share: share of the mask-pooled embedding in the mean with the one of the whole crop; timm trunks alone have
+            it. What lies round an object in its crop then no longer names it.
     """
 
     enabled: bool = False
@@ -190,6 +192,7 @@ class CropConfig:
     mean: tuple[float, float, float] = (122.7709383, 116.7460125, 104.09373615)
     std: tuple[float, float, float] = (68.5005327, 66.6321579, 70.32316305)
     weight: float = 0.5
+    mask_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -462,6 +465,7 @@ def _check_branches(config: ModelConfig) -> None:
         ("alpha", config.fusion.alpha),
         ("beta", config.fusion.beta),
         ("crop.weight", config.crop.weight),
+        ("crop.mask_share", config.crop.mask_share),
         ("region.mask_share", config.region.mask_share),
     ):
         if not 0 <= value <= 1:

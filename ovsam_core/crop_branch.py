@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from ovsam_core.masks import Mask
     from ovsam_core.modeling.ovsam import OVSAM
 
 __all__ = ["crop_embeddings"]
@@ -32,6 +33,7 @@ def crop_embeddings(
     rgb: NDArray[np.uint8],
     boxes_xyxy: NDArray[np.floating],
     *,
+    masks: Sequence[Mask] | None = None,
     scales: Sequence[float] | None = None,
     device: torch.device | None = None,
 ) -> Tensor:
@@ -41,6 +43,7 @@ def crop_embeddings(
         model: its configuration tells the crop's size, scales and normalisation.
         rgb: (H, W, 3) uint8.
         boxes_xyxy: (N, 4) picture pixels.
+        masks: N masks at the picture's size; with the model's `crop.mask_share` above 0 crops are pooled under them too.
         scales: side of each crop over the longer side of the box; None takes the model's (1.2 and 1.6).
         device: of the model.
 
@@ -57,8 +60,23 @@ def crop_embeddings(
         part = boxes_xyxy[start : start + regions]
         crops = [crop_square(rgb, box, scale=scale, size=size, fill=fill) for box in part for scale in chosen]
         pixels = normalise(np.stack(crops), settings.mean, settings.std).to(device)  # (n * S, 3, s, s)
-        vectors = model.crop_clip(pixels).float().reshape(len(part), len(chosen), -1)  # (n, S, D)
+        covers = None
+        if masks is not None and settings.mask_share:
+            shares = [
+                _cover(mask, box, scale=scale, size=size)
+                for mask, box in zip(masks[start : start + regions], part, strict=True)
+                for scale in chosen
+            ]
+            covers = torch.from_numpy(np.stack(shares)).to(device).float() / 255  # (n * S, s, s)
+        vectors = model.crop_clip(pixels, covers).float().reshape(len(part), len(chosen), -1)  # (n, S, D)
         found.append(functional.normalize(vectors.mean(1), dim=-1))
     if not found:
         return torch.zeros(0, model.config.embed_dim, device=device)
     return torch.cat(found)
+
+
+def _cover(mask: Mask, box: NDArray[np.floating], *, scale: float, size: int) -> NDArray[np.uint8]:
+    """Cut a mask as its picture is cut: (size, size) uint8, 255 where the object is."""
+    window, x, y = mask.window()
+    moved = np.asarray(box, np.float64) - [x, y, x, y]
+    return crop_square(window.astype(np.uint8) * 255, moved, scale=scale, size=size, fill=0)

@@ -76,8 +76,17 @@ class ClipBackbone(nn.Module, ABC):
         """Embed (N, C, g, g) cells of the stride-32 map as (N, embed_dim) of unit length."""
 
     @abstractmethod
-    def whole(self, pixels: Tensor) -> Tensor:
-        """Embed whole pictures or crops, (N, 3, s, s) normalised pixels, as (N, embed_dim) of unit length."""
+    def whole(self, pixels: Tensor, covers: Tensor | None = None, mask_share: float = 0.0) -> Tensor:
+        """Embed whole pictures or crops.
+
+        Args:
+            pixels: (N, 3, s, s), normalised.
+            covers: (N, s, s) share of the object in each pixel, 0 to 1; None pools whole crops alone.
+            mask_share: share of the embedding pooled under the cover in its mean with the whole crop's.
+
+        Returns:
+            (N, embed_dim), unit length.
+        """
 
 
 class ResNetBackbone(ClipBackbone):
@@ -108,8 +117,9 @@ class ResNetBackbone(ClipBackbone):
         return self.pool(align(last, boxes, self.grid, _STRIDES[-1], index))
 
     @torch.no_grad()
-    def whole(self, pixels: Tensor) -> Tensor:
-        """See `ClipBackbone.whole`; another size than the tower's own is pooled on the same grid."""
+    def whole(self, pixels: Tensor, covers: Tensor | None = None, mask_share: float = 0.0) -> Tensor:
+        """See `ClipBackbone.whole`; another size is pooled on the tower's own grid, and covers change nothing."""
+        del covers, mask_share
         last = self.maps(pixels)[-1]
         if last.shape[-2:] != (self.grid, self.grid):
             frame = pixels.new_tensor([0.0, 0.0, pixels.shape[-1], pixels.shape[-2]]).expand(len(pixels), 4)
@@ -170,9 +180,17 @@ class TimmBackbone(ClipBackbone):
         return torch.where(has_cell[:, None], masked, boxed)
 
     @torch.no_grad()
-    def whole(self, pixels: Tensor) -> Tensor:
-        """See `ClipBackbone.whole`."""
-        return self.pool(self.maps(pixels)[-1])
+    def whole(self, pixels: Tensor, covers: Tensor | None = None, mask_share: float = 0.0) -> Tensor:
+        """See `ClipBackbone.whole`; an object that covers no cell is pooled whole."""
+        finished = self._finish(self.maps(pixels)[-1])  # (N, C, g, g)
+        embedded = self._embed(finished)
+        if covers is None or not mask_share:
+            return embedded
+        weight = functional.adaptive_avg_pool2d(covers[:, None].to(finished.dtype), finished.shape[-2:])  # (N, 1, g, g)
+        total = weight.sum((2, 3), keepdim=True)
+        masked = self._embed((finished * weight).sum((2, 3), keepdim=True) / total.clamp_min(1e-6))
+        mixed = functional.normalize((1 - mask_share) * embedded + mask_share * masked, dim=-1)
+        return torch.where(total.flatten(1) > 0, mixed, embedded)
 
     @torch.no_grad()
     def pool(self, grid: Tensor) -> Tensor:

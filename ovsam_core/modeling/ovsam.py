@@ -158,9 +158,13 @@ class OVSAM(nn.Module):
         """Embed regions by the frozen branch; arguments and result as in `region_head`."""
         return self.backbone.regions(features["trunk"], boxes, masks, index)
 
-    def crop_clip(self, pixels: Tensor) -> Tensor:
-        """Embed (N, 3, s, s) normalised crops by the frozen trunk, pooled whole: (N, D), unit length."""
-        return self.backbone.whole(pixels)
+    def crop_clip(self, pixels: Tensor, covers: Tensor | None = None) -> Tensor:
+        """Embed (N, 3, s, s) normalised crops by the frozen trunk: (N, D), unit length.
+
+        They are pooled whole and, where `covers` (N, s, s) tells the object's share of each pixel, under the object too,
+        mixed by the configuration's `crop.mask_share`.
+        """
+        return self.backbone.whole(pixels, covers, self.config.crop.mask_share)
 
     @torch.no_grad()
     def encode_text(self, tokens: Tensor) -> Tensor:
