@@ -158,8 +158,9 @@ def _one(
     again, iou, _ = close.decode(task, none, no_labels, box, logits[best][None, None])
     figures["box_zoom_prior"] = _iou(again[int(iou.argmax())], truth)
     figures["box_mean"] = _iou((fresh[int(iou.argmax())] + again[int(iou.argmax())]) / 2, truth)
-    points, labels, previous = none, no_labels, None
-    kept = None
+    points, labels = none, no_labels
+    previous: Tensor | None = None
+    kept: View | None = None
     for number in range(1, clicks + 1):
         if previous is None:
             point, sign = np.array(deepest(truth), np.float32), 1

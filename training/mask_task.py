@@ -255,20 +255,10 @@ def first_prompts(
         boxes = boxes.clip(0, 2 * size)
         boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 2)
         empty = torch.zeros(n, 0, 2), torch.zeros(n, 0, dtype=torch.int8)
-        return _Prompts(*empty, torch.from_numpy(boxes.astype(np.float32)))
+        return PromptTensors(*empty, torch.from_numpy(boxes.astype(np.float32)))
     points = [deepest(m) if rng.random() < args.centre else _anywhere(m, rng) for m in truth]
     coords = torch.tensor(np.array(points), dtype=torch.float32)[:, None] * 2 + 1
-    return _Prompts(coords, torch.ones(n, 1, dtype=torch.int8))
-
-
-class _Prompts(PromptTensors):
-    """Prompts that move between devices."""
-
-    __slots__ = ()
-
-    def to(self, device: torch.device) -> PromptTensors:
-        boxes = None if self.boxes is None else self.boxes.to(device)
-        return PromptTensors(self.coords.to(device), self.labels.to(device), boxes, self.mask_logits)
+    return PromptTensors(coords, torch.ones(n, 1, dtype=torch.int8))
 
 
 def corrected(

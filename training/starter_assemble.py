@@ -83,8 +83,9 @@ def assemble(parts: PartArgs, trunk: nn.Module, out: Path) -> ModelConfig:
     if parts.names is not None:
         config = _changed(config, parts.names / "config.json")
     model = build_model(config, directory=parts.names)
-    wanted = model.backbone.visual.trunk.state_dict()
-    model.backbone.visual.trunk.load_state_dict({k: v for k, v in trunk.state_dict().items() if k in wanted})
+    inner = model.backbone.visual.get_submodule("trunk")
+    wanted = inner.state_dict()  # the trunk without its classifier
+    inner.load_state_dict({k: v for k, v in trunk.state_dict().items() if k in wanted})
     if parts.masks is not None:
         _fill(model, mask_weights(parts.masks), tuple(_MASK_PARTS.values()), parts.masks)
     if parts.names is not None:

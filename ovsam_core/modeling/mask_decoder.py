@@ -165,7 +165,7 @@ class MaskDecoder(nn.Module):
         pixels = self._upscale(source, features, prompts)  # (N, c, 4h, 4w)
         masks = tokens[:, 1 : 1 + self.mask_tokens.num_embeddings]  # (N, M, C)
         hyper = torch.stack([mlp(masks[:, i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1)
-        logits = (hyper @ pixels.flatten(2)).unflatten(2, (4 * h, 4 * w))  # (N, M, 4h, 4w)
+        logits = (hyper @ pixels.flatten(2)).reshape(len(prompts), -1, 4 * h, 4 * w)  # (N, M, 4h, 4w)
         if self.start is not None:
             logits = logits + self.start(prompts, (4 * h, 4 * w))
         iou = None

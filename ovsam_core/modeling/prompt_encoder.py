@@ -42,6 +42,11 @@ class PromptTensors:
     def __len__(self) -> int:
         return int(self.coords.shape[0])
 
+    def to(self, device: torch.device | str) -> PromptTensors:
+        """Return the same prompts on another device."""
+        parts = (None if t is None else t.to(device) for t in (self.boxes, self.mask_logits))
+        return PromptTensors(self.coords.to(device), self.labels.to(device), *parts)
+
 
 def box_coverage(boxes: Tensor, grid_hw: tuple[int, int], stride: float) -> Tensor:
     """Return the share of every grid cell that lies inside each box.
@@ -164,8 +169,9 @@ class PromptEncoder(nn.Module):
         h, w = image_embedding.shape[-2:]
         labels = prompts.labels.unsqueeze(-1)  # (N, P, 1)
         # SAM counts pixel centres from 0, hence the half pixel.
-        tokens = self.pe_layer.forward_with_coords(prompts.coords + 0.5, (h * 16, w * 16))
-        tokens = tokens + torch.where(labels == 1, self.point_embeddings[1].weight, self.point_embeddings[0].weight)
+        tokens: Tensor = self.pe_layer.forward_with_coords(prompts.coords + 0.5, (h * 16, w * 16))
+        off, on = self._kind(0), self._kind(1)
+        tokens = tokens + torch.where(labels == 1, on, off)
         if self.content is not None:
             tokens = tokens + self.content(_sample(image_embedding, prompts.coords))
         if prompts.boxes is None:
@@ -175,11 +181,19 @@ class PromptEncoder(nn.Module):
 
     def _boxes(self, boxes: Tensor, image_embedding: Tensor) -> Tensor:
         h, w = image_embedding.shape[-2:]
-        corners = self.pe_layer.forward_with_coords(boxes.reshape(-1, 2, 2) + 0.5, (h * 16, w * 16))  # (N, 2, C)
-        corners = corners + torch.stack((self.point_embeddings[2].weight, self.point_embeddings[3].weight), dim=1)
+        corners: Tensor = self.pe_layer.forward_with_coords(
+            boxes.reshape(-1, 2, 2) + 0.5, (h * 16, w * 16)
+        )  # (N, 2, C)
+        corners = corners + torch.stack((self._kind(2), self._kind(3)), dim=1)
         if self.content is not None:
             corners = corners + self.content(_box_mean(image_embedding, boxes)).unsqueeze(1)
         return corners
+
+    def _kind(self, index: int) -> Tensor:
+        """Return the (1, C) embedding of a kind of point: off, on, near corner, far corner."""
+        weight = self.point_embeddings[index].weight
+        assert isinstance(weight, torch.Tensor)
+        return weight
 
     def _dense(self, prompts: PromptTensors, grid_hw: tuple[int, int]) -> Tensor:
         h, w = grid_hw
