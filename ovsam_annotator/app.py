@@ -25,6 +25,7 @@ from ovsam_annotator.inference.process import ProcessEngine
 from ovsam_annotator.inference.worker import InferenceWorker
 from ovsam_annotator.model.settings import Settings, load_settings
 from ovsam_annotator.views import data
+from ovsam_annotator.views.icons import read_icons
 from ovsam_annotator.views.main_window import MainWindow
 from ovsam_core.models.registry import installed
 
@@ -76,6 +77,7 @@ def build(
         settings_path: where settings are kept; the platform's place by default.
         samples: folder for the sample project; the platform's place by default.
     """
+    read_icons()
     window = MainWindow()
     tasks = Tasks()
     worker = InferenceWorker(engine)

@@ -10,7 +10,7 @@ from PySide6.QtSvg import QSvgRenderer
 
 from ovsam_core.assets import asset_path
 
-__all__ = ["app_icon", "icon"]
+__all__ = ["app_icon", "icon", "read_icons"]
 
 _SIDE = 64  # pixels: sharp at 200 per cent and three times the density
 
@@ -18,6 +18,12 @@ _SIDE = 64  # pixels: sharp at 200 per cent and three times the density
 @cache
 def _source(name: str) -> str:
     return asset_path("icons", f"{name}.svg").read_text(encoding="utf-8")
+
+
+def read_icons() -> None:
+    """Read every icon file now, before the window is up: later the GUI thread reads none."""
+    for path in asset_path("icons").glob("*.svg"):
+        _source(path.stem)
 
 
 def _pixmap(name: str, colour: QColor) -> QPixmap:
