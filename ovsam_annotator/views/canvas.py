@@ -255,7 +255,7 @@ class Canvas(QGraphicsView):
     @property
     def contrast(self) -> tuple[float, float] | None:
         """Shown value range of a picture with more than 8 bits; None for 8 bits."""
-        return self._picture.window
+        return self._picture.shown_range
 
     def add_point_at_cursor(self, *, positive: bool) -> None:
         """Click at the keyboard crosshair, or at the pointer."""
@@ -360,10 +360,10 @@ class Canvas(QGraphicsView):
         for uid in self._selection:
             item = self._overlay.objects.get(uid)
             if item is not None and not item.hidden:
-                path = self._selected_paths.get(uid)
-                if path is None or path.shape is not item.shape:
-                    path = self._selected_paths[uid] = ShapePath(item.shape)
-                decorations.paint_selected(painter, path.at(scale), item.colour)
+                kept = self._selected_paths.get(uid)
+                if kept is None or kept.shape is not item.shape:
+                    kept = self._selected_paths[uid] = ShapePath(item.shape)
+                decorations.paint_selected(painter, kept.at(scale), item.colour)
         if self._hover is not None:
             decorations.paint_dashed(painter, self._hover.at(scale), fill=0, bold=False)
         if self._suggestion is not None:
@@ -372,7 +372,7 @@ class Canvas(QGraphicsView):
     def _paint_device(self, painter: QPainter, view: QTransform, rect: QRectF) -> None:
         area = QRectF(self.viewport().rect())
         if not self._options.hidden and self._options.names:
-            x1, y1, x2, y2 = rect.getCoords()
+            x1, y1, x2, y2 = rect.left(), rect.top(), rect.right(), rect.bottom()
             seen = [
                 o
                 for o in self._overlay.visible_objects()

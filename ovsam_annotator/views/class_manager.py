@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
@@ -191,14 +192,12 @@ class ClassManager(QWidget):
             menu.addAction(self.tr("Release"), lambda: self.lock_asked.emit(""))
         else:
             menu.addAction(self.tr("Give this class to every accepted object"), lambda: self.lock_asked.emit(first.uid))
-        menu.addAction(
-            self.tr("Rename…"), lambda: self._table.editItem(self._table.item(self._rows.index(first), NAME))
-        )
+        menu.addAction(self.tr("Rename…"), lambda: self._edit_name(first))
         menu.addAction(self.tr("Colour…"), lambda: self._ask_colour(first))
         keys = menu.addMenu(self.tr("Hotkey"))
         keys.addAction(self.tr("None"), lambda: self.hotkey_changed.emit(first.uid, 0))
         for n in range(1, 11):
-            keys.addAction(f"Ctrl+{n % 10}", lambda n=n: self.hotkey_changed.emit(first.uid, n))
+            keys.addAction(f"Ctrl+{n % 10}", partial(self.hotkey_changed.emit, first.uid, n))
         if len(chosen) > 1:
             menu.addAction(self.tr("Merge…"), lambda: self._ask_merge(chosen))
         menu.addSeparator()

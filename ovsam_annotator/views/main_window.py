@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QByteArray, QEvent, QPoint, QRectF, Qt, Signal
+from PySide6.QtCore import QByteArray, QEvent, QPoint, QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import QAction, QActionGroup
 from PySide6.QtWidgets import (
     QApplication,
@@ -373,10 +373,10 @@ class MainWindow(QMainWindow):
         target = self.canvas.suggestion_rect().translated(QRectF(origin, seen.size()).topLeft())
         anchor_y: float | None = None
         if self._anchor is not None:
-            at = self.canvas.viewportTransform().map(*self._anchor)
-            anchor_y = at[1] + origin.y()
+            at = self.canvas.viewportTransform().map(QPointF(*self._anchor)) + QPointF(origin)
+            anchor_y = at.y()
             if target.isEmpty():
-                target = QRectF(at[0] + origin.x() - 12, anchor_y - 12, 24, 24)
+                target = QRectF(at.x() - 12, at.y() - 12, 24, 24)
         target = target.intersected(seen)
         if target.isEmpty():
             target = QRectF(seen.center().x(), seen.center().y(), 1, 1)
@@ -417,7 +417,7 @@ class MainWindow(QMainWindow):
     def _hide_while_held(self) -> None:
         shortcut = self._actions["view.hide"].shortcut()
         if not shortcut.isEmpty():
-            self.canvas.hide_while_held(shortcut[0].key())
+            self.canvas.hide_while_held(shortcut[0].key())  # type: ignore[index]
 
     def _open_settings(self) -> None:
         dialog = SettingsDialog(self._settings, self)

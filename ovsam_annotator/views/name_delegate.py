@@ -27,7 +27,7 @@ class NameDelegate(QStyledItemDelegate):
 
     def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> QSize:  # noqa: ARG002, N802
         """Height follows the font, so that 200 per cent text is not clipped."""
-        return QSize(160, round(QFontMetrics(option.font).height() * 1.7))  # type: ignore[attr-defined]
+        return QSize(160, round(QFontMetrics(option.font).height() * 1.7))
 
     def paint(
         self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
@@ -38,11 +38,11 @@ class NameDelegate(QStyledItemDelegate):
             return
         painter.save()
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        rect = QRectF(option.rect)  # type: ignore[attr-defined]
-        palette: QPalette = option.palette  # type: ignore[attr-defined]
-        font: QFont = option.font  # type: ignore[attr-defined]
-        chosen = bool(option.state & QStyle.StateFlag.State_Selected)  # type: ignore[attr-defined]
-        hovered = bool(option.state & QStyle.StateFlag.State_MouseOver)  # type: ignore[attr-defined]
+        rect = QRectF(option.rect)
+        palette: QPalette = option.palette
+        font: QFont = option.font
+        chosen = bool(option.state & QStyle.StateFlag.State_Selected)
+        hovered = bool(option.state & QStyle.StateFlag.State_MouseOver)
         text = palette.color(QPalette.ColorRole.HighlightedText if chosen else QPalette.ColorRole.Text)
         if chosen or hovered:
             ground = palette.color(QPalette.ColorRole.Highlight)

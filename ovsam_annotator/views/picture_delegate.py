@@ -53,7 +53,7 @@ class PictureDelegate(QStyledItemDelegate):
 
     def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> QSize:  # noqa: ARG002, N802
         """Height for two lines of text."""
-        return QSize(180, max(52, round(QFontMetrics(option.font).height() * 2.6)))  # type: ignore[attr-defined]
+        return QSize(180, max(52, round(QFontMetrics(option.font).height() * 2.6)))
 
     def paint(
         self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
@@ -64,17 +64,17 @@ class PictureDelegate(QStyledItemDelegate):
             return
         painter.save()
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-        rect = QRectF(option.rect)  # type: ignore[attr-defined]
-        palette: QPalette = option.palette  # type: ignore[attr-defined]
-        chosen = bool(option.state & QStyle.StateFlag.State_Selected)  # type: ignore[attr-defined]
+        rect = QRectF(option.rect)
+        palette: QPalette = option.palette
+        chosen = bool(option.state & QStyle.StateFlag.State_Selected)
         if chosen:
             painter.fillRect(rect, palette.color(QPalette.ColorRole.Highlight))
         text = palette.color(QPalette.ColorRole.HighlightedText if chosen else QPalette.ColorRole.Text)
         frame = QRectF(rect.left() + 6, rect.top() + 4, (rect.height() - 8) * 1.33, rect.height() - 8)
         self._thumbnail(painter, frame, index.data(Qt.ItemDataRole.DecorationRole), palette)
-        metrics = QFontMetrics(option.font)  # type: ignore[attr-defined]
+        metrics = QFontMetrics(option.font)
         left = frame.right() + 8
-        painter.setFont(option.font)  # type: ignore[attr-defined]
+        painter.setFont(option.font)
         painter.setPen(text)
         line = metrics.height()
         top = rect.center().y() - line * 1.1

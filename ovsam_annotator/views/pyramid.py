@@ -5,7 +5,7 @@ Call it off the GUI thread: it copies a third of the picture.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import cv2
 import numpy as np
@@ -13,7 +13,11 @@ import numpy as np
 from ovsam_annotator.views.data import PictureImage
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from numpy.typing import NDArray
+
+    Pixels: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
 
 __all__ = ["build_levels", "level_for_scale", "picture_image"]
 
@@ -33,7 +37,7 @@ def picture_image(
         window: darkest and brightest value to show of a uint16 picture; its 0.1 and 99.9 percentiles by default.
     """
     if pixels.ndim == 2:
-        pixels = np.repeat(pixels[..., None], 3, axis=2)
+        pixels = cast("Pixels", np.repeat(pixels[..., None], 3, axis=2))
     if pixels.dtype == np.uint16 and window is None:
         step = max(1, int(np.sqrt(pixels.shape[0] * pixels.shape[1] / 1_000_000)))  # a million samples are enough
         low, high = np.percentile(pixels[::step, ::step], (0.1, 99.9))
@@ -45,11 +49,11 @@ def build_levels(
     pixels: NDArray[np.uint8] | NDArray[np.uint16],
 ) -> tuple[NDArray[np.uint8] | NDArray[np.uint16], ...]:
     """Halve a (H, W, 3) array until it is small; each pixel is the mean of the area it stands for."""
-    levels = [np.ascontiguousarray(pixels)]
+    levels = [cast("Pixels", np.ascontiguousarray(pixels))]
     while max(levels[-1].shape[:2]) > SMALLEST_SIDE:
         height, width = levels[-1].shape[:2]
         size = (max(1, (width + 1) // 2), max(1, (height + 1) // 2))
-        levels.append(cv2.resize(levels[-1], size, interpolation=cv2.INTER_AREA))
+        levels.append(cast("Pixels", cv2.resize(levels[-1], size, interpolation=cv2.INTER_AREA)))
     return tuple(levels)
 
 

@@ -107,8 +107,8 @@ def simplify(loops: Sequence[NDArray[np.int32]], tolerance: float) -> list[NDArr
     """
     if tolerance < 0.5:
         return list(loops)
-    thinned = (cv2.approxPolyDP(loop.reshape(-1, 1, 2), tolerance, True).reshape(-1, 2) for loop in loops)
-    return [loop for loop in thinned if len(loop) >= 3]
+    thinned = (np.asarray(cv2.approxPolyDP(loop.reshape(-1, 1, 2), tolerance, closed=True)) for loop in loops)
+    return [loop.reshape(-1, 2).astype(np.int32) for loop in thinned if len(loop) >= 3]
 
 
 def _shrunk(shape: MaskShape, shrink: int) -> tuple[NDArray[np.bool_], int, int] | None:
@@ -141,5 +141,5 @@ def _ring(pixels: NDArray[np.bool_], cut: tuple[int, int, int, int], width: int)
     part = pixels[grown[1] : grown[3], grown[0] : grown[2]].view(np.uint8)
     kernel = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
     core = cv2.erode(part, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    ring = (part != 0) & (core == 0)
+    ring: NDArray[np.bool_] = (part != 0) & (core == 0)
     return ring[y1 - grown[1] : y2 - grown[1], x1 - grown[0] : x2 - grown[0]]

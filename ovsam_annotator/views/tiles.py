@@ -117,7 +117,7 @@ class PictureItem(QGraphicsItem):
         return self._picture
 
     @property
-    def window(self) -> tuple[float, float] | None:
+    def shown_range(self) -> tuple[float, float] | None:
         """Value range on show of a picture with more than 8 bits."""
         return self._window
 
