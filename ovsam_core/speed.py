@@ -174,8 +174,7 @@ def fuse_batch_norm(module: nn.Module) -> int:
                 setattr(parent, previous[0], _folded(previous[1], child))
                 setattr(parent, name, _rest(child))
                 count += 1
-            plain = isinstance(child, nn.Conv2d) and type(child).__name__ in _PLAIN
-            previous = (name, child) if plain else None
+            previous = (name, child) if isinstance(child, nn.Conv2d) and type(child).__name__ in _PLAIN else None
     return count
 
 

@@ -1,0 +1,177 @@
+"""How fast the engine is, as ratios measured in one run: `python -m tests.benchmarks.engine --model M`.
+
+Absolute times depend on the machine and on what else it does; variants therefore take turns, and each counts by its
+best turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ovsam_core.config import named_config, named_configs
+from ovsam_core.embedding import ImageEmbedding
+from ovsam_core.embedding_cache import EmbeddingCache
+from ovsam_core.modeling.build import build_model
+from ovsam_core.models.registry import resolve
+from ovsam_core.naming import embed_regions, name_regions
+from ovsam_core.predictor import ModelInfo, OvsamPredictor, load_predictor
+from ovsam_core.prompts import Prompt
+from ovsam_core.speed import Speed, prepare
+from ovsam_core.text import EncodedVocabulary
+from ovsam_core.vocabulary import Vocabulary, preset
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="starter", help="installed model, or a named configuration (random weights)")
+    parser.add_argument("--turns", type=int, default=3, help="turns each variant gets (default: 3)")
+    parser.add_argument("--threads", type=int, help="PyTorch threads (default: its own choice)")
+    parser.add_argument("--json", metavar="OUT", help="write the figures")
+    args = parser.parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    figures = measure(args.model, args.turns)
+    for key, value in figures.items():
+        sys.stdout.write(f"{key:34} {value}\n")
+    if args.json:
+        Path(args.json).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+def measure(model: str, turns: int) -> dict[str, Any]:
+    """Return all figures of a model."""
+    config = named_config(model) if model in named_configs() and model != "starter" else None
+    figures: dict[str, Any] = {"model": model, "torch": torch.__version__, "threads": torch.get_num_threads()}
+    random = np.random.default_rng(0)
+    if config is not None:
+        network = build_model(config)
+        figures |= encode_ways(network, config.input.size, turns)
+        best = min(WAYS, key=lambda name: figures[f"encode {name} ms"])
+        prepare(network, torch.device("cpu"), WAYS[best])
+        info = ModelInfo(model, "bench", "", "", config.input.size, config.embed_dim, (), "", random_weights=True)
+        predictor = OvsamPredictor(network, info, device=torch.device("cpu"), speed=WAYS[best])
+    else:
+        from ovsam_core.checkpoint import load_model
+
+        figures |= encode_ways(load_model(resolve(model)), load_model(resolve(model)).config.input.size, turns)
+        predictor = load_predictor(model, "cpu")
+    rgb = random.integers(0, 255, (480, 640, 3), dtype=np.uint8)
+    embedding = predictor.set_image(rgb)
+    figures |= decoding(predictor, embedding, turns)
+    figures |= ranking(predictor, embedding, turns)
+    figures |= caching(predictor, rgb, embedding, turns)
+    return figures
+
+
+WAYS = {
+    "plain": Speed(),
+    "channels last": Speed(channels_last=True),
+    "fused": Speed(fused=True),
+    "channels last, fused": Speed(channels_last=True, fused=True),
+}
+
+
+@torch.inference_mode()
+def encode_ways(network: Any, side: int, turns: int) -> dict[str, Any]:
+    """Time the encoder plain and in every float32 way, in turns."""
+    pixels = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+    best = dict.fromkeys(WAYS, float("inf"))
+    for _ in range(turns):
+        for name, way in WAYS.items():  # one copy at a time: RN50x16 is 1.2 GB
+            variant = network
+            if way != Speed():
+                variant = copy.deepcopy(network)
+                prepare(variant, torch.device("cpu"), way)
+            variant.encode(way.arrange(pixels))  # warm
+            best[name] = min(best[name], timed(lambda v=variant, w=way: v.encode(w.arrange(pixels))))
+            del variant
+    figures: dict[str, Any] = {f"encode {name} ms": round(ms, 1) for name, ms in best.items()}
+    fastest = min(best, key=lambda name: best[name])
+    return figures | {"fastest way": fastest, "fastest / plain": round(best[fastest] / best["plain"], 3)}
+
+
+def decoding(predictor: OvsamPredictor, embedding: ImageEmbedding, turns: int) -> dict[str, Any]:
+    """Time clicks on one picture: 1, 8 and 64 at once, masks at the picture's size, no names."""
+    random = np.random.default_rng(1)
+    h, w = embedding.size_hw
+    prompts = [Prompt.of(points=random.random((1, 2)) * (w, h)) for _ in range(64)]
+    predictor.predict_batch(prompts[:2], embedding=embedding)
+    return {
+        f"decode {n} prompts ms": round(
+            best_of(turns, lambda n=n: predictor.predict_batch(prompts[:n], embedding=embedding)), 1
+        )
+        for n in (1, 8, 64)
+    }
+
+
+@torch.inference_mode()
+def ranking(predictor: OvsamPredictor, embedding: ImageEmbedding, turns: int) -> dict[str, Any]:
+    """Time names for one region out of 22,000 with synonyms; text rows are random, which costs the same."""
+    vocabulary: Vocabulary = preset("all")
+    counts = [len(entry.phrases) for entry in vocabulary]
+    rows = np.random.default_rng(2).standard_normal((sum(counts), predictor.info.embed_dim)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    starts = np.cumsum([0, *counts[:-1]])
+    encoded = EncodedVocabulary(vocabulary, rows.astype(np.float16), starts, "random")
+    model = predictor._model
+    features = predictor._features(embedding)
+    side = predictor.info.input_size
+    boxes = torch.tensor([[0.1, 0.1, 0.6, 0.5]]) * side
+    low = side // 4
+    mask = torch.full((1, low, low), -5.0)
+    mask[:, low // 10 : low // 2, low // 10 : low * 6 // 10] = 5.0
+    token = torch.zeros(1, model.config.decoder.width)
+    regions = embed_regions(model, features, boxes, mask, token)
+    name_regions(model, regions, encoded)
+    return {
+        "names": len(vocabulary),
+        "phrases": len(rows),
+        "region embedding ms": round(best_of(5 * turns, lambda: embed_regions(model, features, boxes, mask, token)), 2),
+        "ranking ms": round(best_of(5 * turns, lambda: name_regions(model, regions, encoded)), 2),
+    }
+
+
+def caching(predictor: OvsamPredictor, rgb: Any, embedding: ImageEmbedding, turns: int) -> dict[str, Any]:
+    """Time reading an embedding from the disk against computing it."""
+    with tempfile.TemporaryDirectory() as folder:
+        cache = EmbeddingCache(Path(folder), ram_bytes=0)
+        fields = ("size_hw", "input_hw", "scale_xy", "encoder_hash")
+        named = ImageEmbedding(embedding.tensors, picture_key="p", **{f: getattr(embedding, f) for f in fields})
+        cache.put(named)
+        load = best_of(turns, lambda: cache.get(named.encoder_hash, "p"))
+    encode = best_of(max(1, turns - 1), lambda: predictor.set_image(rgb))
+    return {
+        "embedding MB": round(embedding.nbytes / 1e6, 2),
+        "cache load ms": round(load, 1),
+        "encode ms": round(encode, 1),
+        "cache load / encode": round(load / encode, 4),
+    }
+
+
+def best_of(turns: int, call: Callable[[], object]) -> float:
+    """Return the least milliseconds of several calls."""
+    return min(timed(call) for _ in range(turns))
+
+
+def timed(call: Callable[[], object]) -> float:
+    """Return the milliseconds of one call."""
+    start = time.perf_counter()
+    call()
+    return (time.perf_counter() - start) * 1000
+
+
+if __name__ == "__main__":
+    main()
