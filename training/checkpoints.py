@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-__all__ = ["Checkpoint", "DiskFullError", "latest", "load", "load_optimizer", "optimizer_tensors", "save"]
+__all__ = ["Checkpoint", "DiskFullError", "is_full", "latest", "load", "load_optimizer", "optimizer_tensors", "save"]
 
 _PREFIX = "step-"
 _TEMPORARY = ".writing-"
@@ -89,7 +89,7 @@ def save(
         beside.rename(target)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(beside, ignore_errors=True)
-        if _is_full(error):
+        if is_full(error):
             last = latest(folder)
             raise DiskFullError(
                 f"{target}: the disk is full; the last checkpoint is {last or 'none'}; resume once there is room"
@@ -152,7 +152,8 @@ def _steps(folder: Path) -> list[int]:
     return [int(p.name.removeprefix(_PREFIX)) for p in folder.glob(f"{_PREFIX}*") if (p / "state.json").exists()]
 
 
-def _is_full(error: Exception) -> bool:
+def is_full(error: Exception) -> bool:
+    """Whether an error of writing means that there is no room (full disk, quota, file size limit)."""
     full = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
     return (isinstance(error, OSError) and error.errno in full) or any(f"os error {c}" in str(error) for c in full)
 
