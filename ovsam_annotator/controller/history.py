@@ -117,5 +117,5 @@ class HistoryController(QObject):
         note = f"; {left} rows changed since were left alone" if left else ""
         session.reload_lists()
         session.read_again()
-        self.show()
+        session.history_changed.emit()
         self.told.emit(text + note)

@@ -8,7 +8,7 @@ from PySide6.QtTest import QTest
 from ovsam_annotator.app import build
 from ovsam_annotator.model.settings import Settings
 
-PATIENCE = 60_000  # ms; an upper limit for a machine that is busy with other things, never a pause
+PATIENCE = 30_000  # ms; an upper limit for a machine that is busy with other things, never a pause
 
 
 class Driver:
