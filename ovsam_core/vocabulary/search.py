@@ -54,13 +54,13 @@ class VocabularySearch:
             if not self._keys[k][0].startswith(query) or len(found) >= 50 * limit:
                 break
             found.append(k)
-        found.sort(key=lambda k: (len(self._keys[k][0]), self._keys[k]))
+        found.sort(key=lambda k: (len(self._keys[k][0]), self._is_synonym(k), self._keys[k]))
         later: list[int] = []
         for w in range(bisect_left(self._words, (query, -1)), len(self._words)):
             if not self._words[w][0].startswith(query) or len(later) >= 50 * limit:
                 break
             later.append(self._words[w][1])
-        later.sort(key=lambda k: (len(self._keys[k][0]), self._keys[k]))
+        later.sort(key=lambda k: (len(self._keys[k][0]), self._is_synonym(k), self._keys[k]))
         return self._hits([*found, *later], limit)
 
     def fuzzy(self, text: str, limit: int = 20) -> list[Hit]:
@@ -70,6 +70,9 @@ class VocabularySearch:
             return []
         matches = process.extract(query, self._folded, scorer=fuzz.WRatio, limit=4 * limit, score_cutoff=60)
         return self._hits([k for _, _, k in matches], limit)
+
+    def _is_synonym(self, k: int) -> bool:
+        return self._shown[k] != self._vocabulary[self._keys[k][1]].name
 
     def _hits(self, found: list[int], limit: int) -> list[Hit]:
         hits: dict[int, Hit] = {}
