@@ -125,6 +125,7 @@ class Workspace(QObject):
         self.annotation.hint_changed.connect(window.set_hint)
         self.annotation.overlap_acted.connect(self._tell)
         self.annotation.accepted.connect(lambda _: self.proposals.told.emit(""))
+        window.label_list.name_chosen.connect(self._accept_searched)
         self.navigation.opening.connect(self._leave_picture)
         self.navigation.opened.connect(self._picture_opened)
         self.navigation.failed.connect(self._picture_failed)
@@ -465,6 +466,12 @@ class Workspace(QObject):
     def _review_delete(self) -> None:
         self.objects.delete()
         self.review.removed()
+
+    def _accept_searched(self, entry_id: str, rank: int) -> None:
+        """A name found by the search that is not among those on show (those the annotation controller takes)."""
+        entry = self.names.entry(entry_id) if rank == 0 else None
+        if entry is not None and all(label.entry_id != entry_id for label in self.annotation.labels):
+            self.annotation.accept_named(entry.id, entry.name)
 
     def _names_ready(self, digest: str) -> None:
         self.annotation.vocabulary_digest = digest
