@@ -18,6 +18,7 @@ from PySide6.QtGui import QColor, QPixmap
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QInputDialog, QMenu, QTreeView, QVBoxLayout, QWidget
 
 from ovsam_annotator.views.icons import icon
+from ovsam_annotator.views.picture_delegate import state_pixmap
 from ovsam_annotator.views.text_field import TextField
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class _ObjectModel(QAbstractTableModel):
         """Titles of the columns."""
         if orientation is not Qt.Orientation.Horizontal or role != Qt.ItemDataRole.DisplayRole:
             return None
-        return (self.tr("Name"), self.tr("Score"), self.tr("Area"), self.tr("State"), "", "")[section]
+        return (self.tr("Name"), self.tr("Score"), self.tr("Area"), "", "", "")[section]
 
     def data(self, index: _Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Contents of a cell."""
@@ -69,7 +70,7 @@ class _ObjectModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole:
             score = "" if row.score is None else f"{row.score:.0%}"
             name = row.name or self.tr("(no name)")
-            return (name, score, f"{row.area:,}", row.state.value, None, None)[column]
+            return (name, score, f"{row.area:,}", None, None, None)[column]
         if role == _SORT:
             score_key = -1.0 if row.score is None else row.score
             return (row.name.casefold(), score_key, row.area, row.state.value, row.locked, row.hidden)[column]
@@ -78,8 +79,10 @@ class _ObjectModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.TextAlignmentRole and column in {SCORE, AREA}:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         if role == Qt.ItemDataRole.ToolTipRole:
-            words = [row.origin or row.source, *(f"{key}: {value}" for key, value in row.attributes)]
+            words = [row.origin or row.source, row.state.value, *(f"{key}: {value}" for key, value in row.attributes)]
             return "\n".join(words)
+        if role == Qt.ItemDataRole.AccessibleTextRole and column == STATE:
+            return row.state.value
         if role == Qt.ItemDataRole.AccessibleTextRole and column in {LOCK, HIDE}:
             states = (self.tr("locked"), self.tr("not locked"), self.tr("hidden"), self.tr("shown"))
             return states[0 if row.locked else 1] if column == LOCK else states[2 if row.hidden else 3]
@@ -186,6 +189,8 @@ class ObjectPanel(QWidget):
                 pixmap.fill(QColor(*row.colour))
                 self._swatches[row.colour] = pixmap
             return self._swatches[row.colour]
+        if column == STATE:
+            return state_pixmap(row.state.value)
         if column == LOCK:
             return icon("lock" if row.locked else "unlock", self.palette()) if row.locked else None
         if column == HIDE:

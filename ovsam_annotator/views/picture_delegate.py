@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPalette, QPen, QPixmap
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
@@ -10,7 +12,7 @@ from ovsam_annotator.views.data import EncodeState, PictureRow, PictureState
 from ovsam_annotator.views.picture_model import ROW_ROLE
 from ovsam_annotator.views.theme import STATE_COLOURS
 
-__all__ = ["PictureDelegate", "paint_state"]
+__all__ = ["PictureDelegate", "paint_state", "state_pixmap"]
 
 
 def paint_state(painter: QPainter, rect: QRectF, state: str) -> None:
@@ -46,6 +48,18 @@ def paint_state(painter: QPainter, rect: QRectF, state: str) -> None:
         arm = radius * 0.6
         for sign in (1, -1):
             painter.drawLine(centre + QPointF(-arm, -arm * sign), centre + QPointF(arm, arm * sign))
+
+
+@cache
+def state_pixmap(state: str) -> QPixmap:
+    """The sign of a state as a small picture."""
+    pixmap = QPixmap(28, 28)
+    pixmap.setDevicePixelRatio(2)
+    pixmap.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(pixmap)
+    paint_state(painter, QRectF(1, 1, 12, 12), state)
+    painter.end()
+    return pixmap
 
 
 class PictureDelegate(QStyledItemDelegate):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QWidget
 
 if TYPE_CHECKING:
     from ovsam_annotator.views.data import ReviewStep
@@ -29,11 +29,12 @@ class ReviewBar(QFrame):
         self._what.setFont(font)
         self._detail = QLabel()
         self._detail.setObjectName("faint")
+        self._detail.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         row = QHBoxLayout(self)
         row.setContentsMargins(10, 5, 10, 5)
-        for widget in (self._where, self._what, self._detail):
-            row.addWidget(widget)
-        row.addStretch(1)
+        row.addWidget(self._where)
+        row.addWidget(self._what)
+        row.addWidget(self._detail, 1)
         buttons = (
             (self.tr("Approve (Y)"), self.tr("Approve object"), "review.approve"),
             (self.tr("Needs work (U)"), self.tr("Object needs work"), "review.fix"),
@@ -55,4 +56,5 @@ class ReviewBar(QFrame):
             self._where.setText(self.tr("{n} of {m}").format(n=step.position, m=step.total))
             self._what.setText(step.title)
             self._detail.setText(" · ".join(part for part in (step.state, step.detail) if part))
+            self._detail.setToolTip(self._detail.text())
             self.setAccessibleDescription(f"{self._where.text()}, {step.title}, {self._detail.text()}")
