@@ -222,7 +222,9 @@ def _look_closer(look: Look, rgb: NDArray[np.uint8], draft: Draft) -> Draft:
     x, y, w, h = draft.mask.bbox_xywh
     if not w or max(w * embedding.scale_xy[0], h * embedding.scale_xy[1]) >= settings.below:
         return draft
-    window = zoom_window(np.array([x, y, x + w, y + h]), embedding.size_hw, settings.scale)
+    # A person's box tells better than the first answer where the object ends.
+    near = np.array([x, y, x + w, y + h], np.float32) if draft.prompt.box_xyxy is None else draft.prompt.box_xyxy
+    window = zoom_window(near, embedding.size_hw, settings.scale)
     if window is None:
         return draft
     side = settings.size or look.side
