@@ -61,6 +61,11 @@ def test_a_difference_is_seen(golden, ours):
     assert not any(agreement.passes for agreement in compare(golden, wrong))
 
 
+def test_an_array_without_a_counterpart_does_not_pass(golden, ours):
+    (unknown,) = (a for a in compare(golden | {"later": np.zeros(3)}, ours) if not a.passes)
+    assert unknown.name == "later"
+
+
 def test_the_command_prints_every_array(golden, ours, filled, monkeypatch, capsys):
     monkeypatch.setattr(command, "golden_model", lambda config: filled)
     monkeypatch.setattr(command, "outputs", lambda model, arrays: ours)
