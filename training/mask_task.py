@@ -129,6 +129,29 @@ class MaskTask(Task):
         return {"objects": torch.tensor(float(sum(len(m) for m in batch["masks"])))}
 
     @torch.no_grad()
+    def start_from(self, tensors: Mapping[str, Tensor]) -> list[str]:
+        """Take over the trained parts of an earlier run, also where its windows or its judge of quality were others.
+
+        Relative positions of another window size are resampled, as SAM does when the picture's size changes.
+
+        Args:
+            tensors: averaged weights of the earlier run, named as in this task.
+
+        Returns:
+            The names of parameters that keep their fresh values.
+        """
+        fresh = []
+        for name, own in self.path.state_dict(prefix="path.", keep_vars=True).items():
+            given = tensors.get(name)
+            if given is not None and "rel_pos" in name and given.shape != own.shape:
+                given = F.interpolate(given.T[None].float(), own.shape[0], mode="linear", align_corners=True)[0].T
+            if given is None or given.shape != own.shape:
+                fresh.append(name)
+            else:
+                own.copy_(given)
+        return fresh
+
+    @torch.no_grad()
     def maps(self, pixels: Tensor) -> list[Tensor]:
         """Return the frozen trunk's four maps of (B, 3, S, S) normalised pixels."""
         return trunk_maps(self.trunk, pixels)
