@@ -128,7 +128,12 @@ class AdapterTask(Task):
 
 @torch.no_grad()
 def embed_objects(
-    network: OVSAM, pictures: Sequence[PictureRecord], rows: Mapping[str, int], device: torch.device
+    network: OVSAM,
+    pictures: Sequence[PictureRecord],
+    rows: Mapping[str, int],
+    device: torch.device,
+    *,
+    crop_share: float | None = None,
 ) -> tuple[Tensor, Tensor, list[str]]:
     """Embed every named object as naming will see it: by its box (and mask), and by crops where the model has them.
 
@@ -137,12 +142,15 @@ def embed_objects(
         pictures: the truth; unreadable pictures are passed over.
         rows: category name → row of the vocabulary; other objects are passed over.
         device: where to compute.
+        crop_share: share of the crop embedding, 0 to 1; None as the model's configuration says.
 
     Returns:
         (N, D) float32 unit length, (N,) int64 rows, N picture ids.
     """
     vectors, labels, ids = [torch.zeros(0, network.config.embed_dim)], [], []
     side = network.config.input.size
+    settings = network.config.crop
+    share = (settings.weight if settings.enabled else 0.0) if crop_share is None else crop_share
     for record in pictures:
         things = [o for o in record.objects if not o.crowd and o.name in rows]
         if not things:
@@ -158,8 +166,7 @@ def embed_objects(
         masks = torch.stack([_low_resolution(t, b, made, side) for t, b in zip(truths, boxes, strict=True)])
         scaled = torch.from_numpy(to_input(boxes, made.scale_xy)).to(device)
         found = network.region_clip(features, scaled, masks.to(device)).float()
-        share = network.config.crop.weight
-        if network.config.crop.enabled and share:
+        if share:
             masks_full = [
                 Mask.of(t) if t is not None else Mask.from_box(_xywh(o.box_xyxy), *picture.size_hw)
                 for o, t in zip(things, truths, strict=True)
