@@ -182,8 +182,8 @@ class CropConfig:
         mean: per channel (RGB, 0-255); CLIP's own by default, as the tower was trained with.
         std: per channel (RGB, 0-255).
         weight: share of the crop embedding in its mean with the region embedding.
-        mask_share: share of the mask-pooled embedding in the mean with the one of the whole crop; timm trunks alone have
-            it. What lies round an object in its crop then no longer names it.
+        mask_share: share of the mask-pooled embedding in the mean with the one of the whole crop; timm trunks alone
+            have it. What lies round an object in its crop then no longer names it.
     """
 
     enabled: bool = False

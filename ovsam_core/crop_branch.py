@@ -43,7 +43,8 @@ def crop_embeddings(
         model: its configuration tells the crop's size, scales and normalisation.
         rgb: (H, W, 3) uint8.
         boxes_xyxy: (N, 4) picture pixels.
-        masks: N masks at the picture's size; with the model's `crop.mask_share` above 0 crops are pooled under them too.
+        masks: N masks at the picture's size; with the model's `crop.mask_share` above 0 crops are pooled under them
+            too.
         scales: side of each crop over the longer side of the box; None takes the model's (1.2 and 1.6).
         device: of the model.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import re
 from typing import TYPE_CHECKING
 
@@ -53,17 +52,12 @@ def _common_nouns(folder: Path) -> set[str]:
     return found
 
 
-def collect_phrases(core: Iterable[str], rest: Iterable[str], *, limit: int = 100_000, seed: int = 0) -> list[str]:
-    """Join names into one list without repetitions: the core names, templated core names, then the rest up to `limit`.
+def collect_phrases(core: Iterable[str], rest: Iterable[str], *, limit: int = 100_000) -> list[str]:
+    """Join names into one list without repetitions, the core names first, and cut it.
 
     Args:
-        core: names that must be met exactly (vocabularies, training labels).
+        core: names that must be met (vocabularies, training labels).
         rest: further nouns, in the order of their use.
         limit: most phrases.
-        seed: of the choice of templates, two for each core name.
     """
-    chance = random.Random(seed)  # noqa: S311 - a choice of sentences, no secret
-    names = list(dict.fromkeys(name for name in core if name))
-    templated = [chance.choice(TEMPLATES).format(name) for name in names]
-    ordered = dict.fromkeys([*names, *templated, *rest])
-    return list(ordered)[:limit]
+    return list(dict.fromkeys(name for name in (*core, *rest) if name))[:limit]

@@ -1,26 +1,41 @@
-"""Train the bundled starter model: `python -m training.train_starter --data DIR --out DIR --stage masks`.
+"""Train the bundled starter model: `python -m training.train_starter --data DIR --out DIR` goes through every stage.
 
-The stages are resumable: the same command goes on where the last run stopped.
+Masks land in `out/masks`, names in `out/names`, the finished model directory in `out/model`. One stage alone is
+`--stage masks` (run folder `out` itself), `features`, `joint`, `text`, `calibrate` (folder `out/names`) or `assemble`
+(model directory `out`). All are resumable: the same command goes on where the last run stopped.
 """
 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path  # noqa: TC003  the options are read from the annotations
 from typing import Literal
 
 import torch
 
 from ovsam_core.config import named_config
+from ovsam_core.errors import CheckpointError
+from training import checkpoints
 from training.args import command
 from training.loop import FitResult, LoopArgs, OptimArgs, fit
 from training.mask_data import MaskDataArgs, MaskSamples, collate
 from training.mask_task import MaskTask, PromptArgs
 from training.starter_assemble import PartArgs, assemble
+from training.starter_calibrate import calibrate
 from training.starter_features import load_trunk
+from training.starter_names import JointArgs
+from training.starter_stages import (
+    NameArgs,
+    extract_features,
+    learn_joint,
+    learn_text,
+    load_joint,
+    ship_embeddings,
+    write_names,
+)
 
-__all__ = ["StarterArgs", "main", "train_masks"]
+__all__ = ["StarterArgs", "finish", "main", "train_masks", "train_names"]
 
 
 @dataclass
@@ -52,23 +67,27 @@ class StarterArgs:
     Attributes:
         data: folder with the COCO files and their pictures.
         out: folder of the run.
-        stage: which part to train.
+        stage: which part to train; "all" goes through them in order.
         threads: processor threads; 0 leaves it to torch.
         masks: what masks are learnt from.
         prompts: how prompts are simulated.
         loop: length, batch and housekeeping.
         optim: optimiser and schedule.
+        init: run folder of an earlier mask run whose averaged weights this one starts from.
+        names: how names are learnt.
         parts: where the trained parts are that `--stage assemble` merges into the model directory `out`.
     """
 
     data: Path
     out: Path
-    stage: Literal["masks", "assemble"] = "masks"
+    stage: Literal["all", "masks", "features", "joint", "text", "calibrate", "assemble"] = "all"
     threads: int = 0
     masks: MaskDataArgs = field(default_factory=MaskDataArgs)
     prompts: PromptArgs = field(default_factory=PromptArgs)
     loop: StarterLoop = field(default_factory=StarterLoop)
     optim: StarterOptim = field(default_factory=StarterOptim)
+    init: Path | None = None
+    names: NameArgs = field(default_factory=NameArgs)
     parts: PartArgs = field(default_factory=PartArgs)
 
 
@@ -78,18 +97,58 @@ def train_masks(args: StarterArgs) -> FitResult:
     samples = MaskSamples(args.data, args.masks, seed=args.loop.seed)
     torch.manual_seed(args.loop.seed)
     task = MaskTask(load_trunk(), config, args.prompts)
+    if args.init is not None:
+        newest = checkpoints.latest(args.init)
+        if newest is None:
+            raise CheckpointError(f"{args.init}: holds no checkpoint of the mask stage")
+        fresh = task.start_from(checkpoints.load(newest).ema)
+        print(f"starting from {newest}; fresh: {', '.join(fresh) or 'nothing'}")
     task.path.to(memory_format=torch.channels_last)
     return fit(task, samples, args.out, args.loop, args.optim, collate=collate, config=args)
 
 
+def train_names(
+    stage: Literal["features", "joint", "text", "calibrate"], data: Path, folder: Path, parts: PartArgs, args: NameArgs
+) -> None:
+    """Run one stage of the names in `folder`; "calibrate" needs trained masks in `parts.masks`."""
+    if stage == "features":
+        extract_features(data, folder / "features", args)
+    elif stage == "joint":
+        for name, held_out in (("joint", False), ("joint-held", True)):
+            learn_joint(data, folder / "features", folder / f"{name}.safetensors", args, held_out=held_out)
+    elif stage == "text":
+        space = load_joint(folder / "joint.safetensors", args.joint)
+        print(f"text: mean cosine {learn_text(folder / 'features', space, folder / 'tower', args):.4f}")
+    else:
+        assemble(PartArgs(masks=parts.masks), load_trunk(), folder / "bare")
+        changes = calibrate(data, folder, folder / "bare", args)
+        space = load_joint(folder / "joint.safetensors", args.joint)
+        write_names(space, folder / "tower" / "tower.safetensors", folder, args, changes)
+
+
+def finish(parts: PartArgs, out: Path) -> None:
+    """Merge the parts into the model directory, and put the shipped vocabularies' embeddings beside it."""
+    config = assemble(parts, load_trunk(), out)
+    if parts.names is not None:
+        ship_embeddings(load_joint(parts.names / "joint.safetensors", JointArgs()), config, out)
+
+
 def main(args: StarterArgs) -> None:
-    """Run one stage."""
+    """Run one stage, or all."""
     if args.threads:
         torch.set_num_threads(args.threads)
-    if args.stage == "assemble":
-        assemble(args.parts, load_trunk(), args.out)
-    else:
+    if args.stage == "masks":
         train_masks(args)
+    elif args.stage == "assemble":
+        finish(args.parts, args.out)
+    elif args.stage == "all":
+        train_masks(replace(args, out=args.out / "masks"))
+        parts = PartArgs(masks=args.out / "masks", names=args.out / "names")
+        for stage in ("features", "joint", "text", "calibrate"):
+            train_names(stage, args.data, args.out / "names", parts, args.names)
+        finish(parts, args.out / "model")
+    else:
+        train_names(args.stage, args.data, args.out / "names", args.parts, args.names)
 
 
 if __name__ == "__main__":

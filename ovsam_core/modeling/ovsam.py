@@ -161,8 +161,8 @@ class OVSAM(nn.Module):
     def crop_clip(self, pixels: Tensor, covers: Tensor | None = None) -> Tensor:
         """Embed (N, 3, s, s) normalised crops by the frozen trunk: (N, D), unit length.
 
-        They are pooled whole and, where `covers` (N, s, s) tells the object's share of each pixel, under the object too,
-        mixed by the configuration's `crop.mask_share`.
+        They are pooled whole and, where `covers` (N, s, s) tells the object's share of each pixel, under the object
+        too, mixed by the configuration's `crop.mask_share`.
         """
         return self.backbone.whole(pixels, covers, self.config.crop.mask_share)
 
