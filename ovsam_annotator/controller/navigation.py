@@ -121,6 +121,10 @@ class NavigationController(QObject):
         """Id of the open picture."""
         return self._current
 
+    def state_of(self, picture_id: int) -> data.EncodeState:
+        """How far the model is with a picture."""
+        return self._encode.get(picture_id, data.EncodeState.NONE)
+
     def attach(self, session: Session | None, list_rows: Sequence[data.PictureRow] = ()) -> None:
         """Work on another project, or none."""
         self._session = session

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ovsam_annotator.model.shapes import MaskShape
     from ovsam_annotator.views.protocols import MainWindowView
     from ovsam_core.results import Prediction
+    from ovsam_core.store import ClassRow
 
 __all__ = ["ProposalsController"]
 
@@ -232,7 +233,8 @@ class ProposalsController(QObject):
         session = self._session
         if session is None or session.document is None or not chosen:
             return
-        items, extra = [], []
+        items: list[Item] = []
+        extra: list[ClassRow] = []
         for proposal in chosen:
             class_uid = None
             if proposal.name:

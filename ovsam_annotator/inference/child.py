@@ -76,7 +76,8 @@ def _engine(settings: ChildSettings) -> Engine:
 def _give_way(niceness: int) -> None:
     with contextlib.suppress(psutil.Error, OSError):
         process = psutil.Process()
-        process.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if sys.platform == "win32" else niceness)
+        lower = getattr(psutil, "BELOW_NORMAL_PRIORITY_CLASS", None)  # Windows' own scale
+        process.nice(niceness if lower is None else lower)
 
 
 def _answer(connection: Connection, cancelled: Any, engine: Engine) -> None:

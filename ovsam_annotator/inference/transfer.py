@@ -39,9 +39,10 @@ def pack(value: object) -> Parcel:
         return Parcel(data, tuple(bytes(view) for view in views), "", sizes)
     block = shared_memory.SharedMemory(create=True, size=sum(sizes))
     try:
-        start = 0
+        memory, start = block.buf, 0
+        assert memory is not None
         for view, size in zip(views, sizes, strict=True):
-            block.buf[start : start + size] = view
+            memory[start : start + size] = view
             start += size
         return Parcel(data, (), block.name, sizes)
     finally:
@@ -58,10 +59,11 @@ def unpack(parcel: Parcel) -> object:
         return pickle.loads(parcel.data, buffers=[bytearray(b) for b in parcel.inline])  # noqa: S301 - from our own child
     block = shared_memory.SharedMemory(parcel.block)
     try:
+        memory, start = block.buf, 0
+        assert memory is not None
         buffers = []
-        start = 0
         for size in parcel.sizes:
-            buffers.append(bytearray(block.buf[start : start + size]))
+            buffers.append(bytearray(memory[start : start + size]))
             start += size
     finally:
         block.close()

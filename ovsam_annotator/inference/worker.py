@@ -109,7 +109,7 @@ class InferenceWorker(QObject):
             if self._closed:
                 return
             ids = {request.picture_id for request in wanted}
-            self._drop(self._spare, lambda old: _is_prefetch(old) and old.picture_id not in ids)
+            self._drop(self._spare, lambda old: _is_prefetch(old) and getattr(old, "picture_id", None) not in ids)
             running = self._spare.running.request if self._spare.running else None
             busy = running.picture_id if isinstance(running, Encode) else None
             kept = [t for t in self._spare.waiting if not _is_prefetch(t.request)]

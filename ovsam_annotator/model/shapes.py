@@ -59,7 +59,7 @@ def mask_shape(mask: Mask) -> MaskShape:
 
 def pixel_shape(pixels: NDArray[np.bool_], x: int = 0, y: int = 0) -> MaskShape:
     """Shape of a (h, w) bool array whose corner lies at x, y of the picture; cut to its tight box."""
-    rows, columns = pixels.any(axis=1), pixels.any(axis=0)
+    rows, columns = np.asarray(pixels.any(axis=1)), np.asarray(pixels.any(axis=0))
     if not rows.any():
         return MaskShape(np.zeros((0, 0), np.bool_), x, y, (), 0)
     top, bottom = int(rows.argmax()), len(rows) - int(rows[::-1].argmax())
@@ -119,7 +119,8 @@ def _touching_corners(padded: NDArray[np.int8]) -> NDArray[np.bool_]:
     """Mark the (h + 1, w + 1) grid corners where two pixels of the mask touch at the corner alone."""
     up_left, up_right = padded[:-1, :-1], padded[:-1, 1:]
     low_left, low_right = padded[1:, :-1], padded[1:, 1:]
-    return (up_left == low_right) & (up_right == low_left) & (up_left != up_right)
+    touching: NDArray[np.bool_] = (up_left == low_right) & (up_right == low_left) & (up_left != up_right)
+    return touching
 
 
 def _match(
@@ -139,7 +140,8 @@ def _match(
     key_end = keys(ends, ends[:, 2] > 0)
     key_start = keys(starts, (starts[:, 2] > 0) == same_hand)
     order = np.argsort(key_start, kind="stable")
-    return order[np.searchsorted(key_start[order], key_end)]
+    matched: NDArray[np.int64] = order[np.searchsorted(key_start[order], key_end)]
+    return matched
 
 
 def _walk(
