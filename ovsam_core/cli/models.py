@@ -42,8 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     verify = actions.add_parser("verify", help="read models and downloaded files again and check their hashes")
     verify.add_argument("names", metavar="MODEL|FILE", nargs="*", help="default: all there are")
-    take = actions.add_parser("import", help="assemble published weight files into a model")
-    take.add_argument("parts", metavar="PART", nargs="+", help="weight files, or names of downloaded ones")
+    take = actions.add_parser("import", help="take in a model directory, or assemble published weight files")
+    take.add_argument(
+        "parts", metavar="PART", nargs="+", help="one model directory; or weight files, or names of downloaded ones"
+    )
     take.add_argument("--config", metavar="NAME", help="named configuration (default: by the names of the parts)")
     take.add_argument("--name", metavar="ID", help="what to call the model (default: the configuration's name)")
 
@@ -187,9 +189,15 @@ def _verify(args: argparse.Namespace) -> int:
 
 
 def _import(args: argparse.Namespace) -> int:
-    from ovsam_core.checkpoint import import_official
-    from ovsam_core.models import models_folder
+    from ovsam_core.checkpoint import import_official, load_model
+    from ovsam_core.models import adopt, models_folder
 
+    if len(args.parts) == 1 and Path(args.parts[0]).is_dir():
+        source = Path(args.parts[0])
+        load_model(source, verify=True)
+        made = adopt(source, args.name or source.resolve().name)
+        print(f"{made}: ready; use it with --model {made.name}")
+        return 0
     parts = [_part(name) for name in args.parts]
     config = args.config or _guess_config(parts)
     out = models_folder() / (args.name or config)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from platformdirs import user_data_path
 from ovsam_core.assets import asset_path
 from ovsam_core.errors import AssetError, ModelError
 
-__all__ = ["CONFIG", "STARTER", "WEIGHTS", "Installed", "installed", "models_folder", "resolve"]
+__all__ = ["CONFIG", "STARTER", "WEIGHTS", "Installed", "adopt", "installed", "models_folder", "resolve"]
 
 STARTER = "starter"
 CONFIG = "config.json"
@@ -90,6 +91,43 @@ def resolve(model: str | Path) -> Path:
     if found[model].problem:
         raise ModelError(f"{model}: {found[model].problem}")
     return found[model].path
+
+
+def adopt(directory: Path, name: str) -> Path:
+    """Copy a model directory (what fine-tuning writes) among the user's models, where program and commands find it.
+
+    Logs and checkpoints of the training run that lie beside the model are left behind.
+
+    Args:
+        directory: with `config.json` and `model.safetensors`.
+        name: what to call it.
+
+    Returns:
+        Where it lies now.
+
+    Raises:
+        ModelError: not a model directory, the name is taken or is no folder name, or the copy cannot be written.
+    """
+    source = resolve(directory)
+    if not name or Path(name).name != name or name.startswith("."):
+        raise ModelError(f"{name!r}: not a name for a model")
+    target = models_folder() / name
+    if target.exists() or name == STARTER:
+        raise ModelError(f"{target}: there already; choose another --name, or move it away")
+    partial = target.with_name(f".{name}.part")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        for file in source.iterdir():
+            if file.is_file():
+                shutil.copy2(file, partial / file.name)
+        if (source / "embeddings").is_dir():
+            shutil.copytree(source / "embeddings", partial / "embeddings")
+        partial.rename(target)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise ModelError(f"{target}: cannot be written: {error.strerror or error}") from error
+    return target
 
 
 def _inspect(name: str, path: Path) -> Installed:
