@@ -238,7 +238,7 @@ def _orientation(image: Image.Image) -> int:
     value = Image.Image.getexif(image).get(_ORIENTATION)
     if value is None and image.format == "PNG":
         value = _late_png_orientation(image)
-    return value if value in range(1, 9) else 1
+    return int(value) if value in range(1, 9) else 1
 
 
 def _late_png_orientation(image: Image.Image) -> int | None:
@@ -302,7 +302,7 @@ def _decode_deep(path: Path, data: bytes) -> NDArray[Any]:
                 pixels = page.asarray()
                 axes = page.axes
             if axes not in ("YX", "YXS", "SYX"):
-                raise PictureError(
+                raise PictureError(  # noqa: TRY301 - passed on below, unlike every other failure
                     f"{path}: expected one plane or colour channels, got a stack {pixels.shape} ({axes})"
                 )
             if axes == "SYX":

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SalvageReport", "salvage"]
 
-_GAP = 200_000  # row numbers tried one by one where a damaged page hides them
+_GAP = 50_000  # row numbers tried one by one where a damaged page hides them
 _KINDS: tuple[type[ClassRow | PictureRow | ObjectRow | SettingRow], ...] = (ClassRow, PictureRow, ObjectRow, SettingRow)
 
 
@@ -97,7 +97,7 @@ def _rows(
     connection: sqlite3.Connection, table: str, names: str, into: dict[Any, dict[str, Any]], columns: tuple[str, ...]
 ) -> bool:
     """Read a table from both ends towards the damage, then what lies between, row by row; True where it was whole."""
-    ends: list[int] = []
+    ends: list[int | None] = []
     for order in ("ASC", "DESC"):
         last = None
         try:
@@ -105,11 +105,13 @@ def _rows(
                 into[values[0]] = dict(zip(columns, values, strict=True))
                 last = number
         except sqlite3.DatabaseError:
-            ends.append(last if last is not None else (0 if order == "ASC" else _GAP))
+            ends.append(last)
         else:
             return True
-    low, high = ends
-    for number in range(low + 1, min(high, low + _GAP)):
+    if ends == [None, None]:  # not even the way to the rows can be read
+        return False
+    low, high = ends[0] or 0, ends[1]
+    for number in range(low + 1, low + _GAP if high is None else min(high, low + _GAP)):
         with contextlib.suppress(sqlite3.DatabaseError):
             found = connection.execute(f'SELECT {names} FROM "{table}" WHERE rowid=?', (number,)).fetchone()  # noqa: S608
             if found is not None:

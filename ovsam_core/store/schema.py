@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["APPLICATION_ID", "MIGRATIONS", "SCHEMA_VERSION", "connect", "guarded", "migrate", "write_schema"]
 
 SCHEMA_VERSION = 1
+SYNCHRONOUS = "FULL"  # a committed action survives a power cut, for some milliseconds on a background thread
 APPLICATION_ID = 0x4F56534D  # "OVSM": marks the file as ours in SQLite's header
 
 MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {}
@@ -84,8 +85,7 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
             connection.execute("PRAGMA foreign_keys=ON")
             if not read_only:
                 connection.execute("PRAGMA journal_mode=WAL")
-                # FULL: a committed action survives a power cut, for some milliseconds on a background thread.
-                connection.execute("PRAGMA synchronous=FULL")
+                connection.execute(f"PRAGMA synchronous={SYNCHRONOUS}")
         except BaseException:
             connection.close()
             raise

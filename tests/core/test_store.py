@@ -45,6 +45,13 @@ from ovsam_core.store import (
 )
 
 
+@pytest.fixture(autouse=True)
+def _no_waiting_for_the_disk(monkeypatch):
+    """Only a power cut tells the difference; that the product waits is asserted below."""
+    assert schema.SYNCHRONOUS == "FULL"
+    monkeypatch.setattr(schema, "SYNCHRONOUS", "OFF")
+
+
 @pytest.fixture
 def project(tmp_path):
     with Project.create(tmp_path / "work" / "p.ovsam") as opened:
@@ -608,6 +615,14 @@ def test_foreign_files_are_refused_and_left_alone(tmp_path):
         with pytest.raises(StoreError, match=message):
             Project.open(path)
         assert path.read_bytes() == data
+
+
+def test_a_committed_action_is_on_the_disk(project, monkeypatch):
+    project.close()
+    monkeypatch.undo()
+    with Project.open(project.path) as opened:
+        assert opened._connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+        assert opened._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 # ---- versions
