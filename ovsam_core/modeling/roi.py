@@ -30,9 +30,10 @@ def align(level: Tensor, boxes: Tensor, size: int, stride: int, index: Tensor | 
         (N, C, size, size).
     """
     rows = boxes.new_zeros(len(boxes)) if index is None else index.to(boxes.dtype)
-    rois = torch.cat([rows[:, None], boxes], dim=1).to(level.dtype)  # (N, 5)
-    out: Tensor = roi_align(level, rois, (size, size), spatial_scale=1 / stride, sampling_ratio=-1, aligned=True)
-    return out
+    rois = torch.cat([rows[:, None], boxes], dim=1).float()  # (N, 5)
+    # float32 throughout: half precision would move a box at pixel 1,000 by several pixels.
+    out: Tensor = roi_align(level.float(), rois, (size, size), 1 / stride, sampling_ratio=-1, aligned=True)
+    return out.to(level.dtype)
 
 
 def roi_levels(boxes: Tensor, finest_scale: int, levels: int = 4) -> Tensor:
