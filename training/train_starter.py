@@ -35,7 +35,7 @@ from training.starter_stages import (
     write_names,
 )
 
-__all__ = ["StarterArgs", "finish", "main", "train_masks", "train_names"]
+__all__ = ["StarterArgs", "finish", "main", "mask_phases", "train_masks", "train_names"]
 
 
 @dataclass
@@ -107,6 +107,29 @@ def train_masks(args: StarterArgs) -> FitResult:
     return fit(task, samples, args.out, args.loop, args.optim, collate=collate, config=args)
 
 
+def mask_phases(args: StarterArgs) -> tuple[StarterArgs, StarterArgs]:
+    """Return the two mask runs of the starter: the longer one on small crops, then one on large crops, COCO-heavy."""
+    small = replace(
+        args,
+        out=args.out / "masks-192",
+        masks=replace(args.masks, samples=6000, fixed=0.7, zoom=0.72, window=0.23, crop=192, whole=(256, 384)),
+        loop=replace(args.loop, max_steps=2250),
+        optim=replace(args.optim, final_factor=0.5),
+    )
+    sources = {"coco_train": 6.5, "persons_train": 1.8, "bsds_train": 1.6, "clothing_train": 0.8}
+    large = replace(
+        args,
+        out=args.out / "masks",
+        init=small.out,
+        masks=replace(
+            args.masks, samples=6000, fixed=0.7, zoom=0.68, window=0.25, crop=256, whole=(384, 512), sources=sources
+        ),
+        loop=replace(args.loop, max_steps=2200, seed=args.loop.seed + 1),
+        optim=replace(args.optim, lr=args.optim.lr / 2, warmup_steps=60, warmup_factor=0.1),
+    )
+    return small, large
+
+
 def train_names(
     stage: Literal["features", "joint", "text", "calibrate"], data: Path, folder: Path, parts: PartArgs, args: NameArgs
 ) -> None:
@@ -142,8 +165,9 @@ def main(args: StarterArgs) -> None:
     elif args.stage == "assemble":
         finish(args.parts, args.out)
     elif args.stage == "all":
-        train_masks(replace(args, out=args.out / "masks"))
-        parts = PartArgs(masks=args.out / "masks", names=args.out / "names")
+        for phase in mask_phases(args):
+            train_masks(phase)
+        parts = PartArgs(masks=phase.out, names=args.out / "names")
         for stage in ("features", "joint", "text", "calibrate"):
             train_names(stage, args.data, args.out / "names", parts, args.names)
         finish(parts, args.out / "model")
