@@ -153,6 +153,7 @@ def measure(
     keep_masks: bool = False,
     max_bad: float = 1.0,
     protocol: Literal["corrected", "official"] = "corrected",
+    stop_at: float = 1.0,
 ) -> Run:
     """Prompt the system once for every object of every picture.
 
@@ -166,6 +167,7 @@ def measure(
         split: entry id → "base" or "novel".
         keep_masks: keep every last mask, for reports.
         max_bad: share of unreadable pictures that stops the run.
+        stop_at: objects that reach this IoU get no further click and keep it.
         protocol: "official" finds the centre on the picture resized to the network's input, as the official code does.
 
     Raises:
@@ -189,7 +191,7 @@ def measure(
         run.encode_ms.append((time.perf_counter() - began) * 1e3)
         batch = [Measured(index, o) for o in things]
         rounds = clicks if prompt == "clicks" else 1
-        answers = _ask(system, run, batch, truths, prompt, rounds, protocol)
+        answers = _ask(system, run, batch, truths, prompt, rounds, protocol, stop_at)
         for one, truth, answer in zip(batch, truths, answers, strict=True):
             one.oracle = max(metrics.mask_iou(truth, m) for m in (answer.mask, *answer.others))
             _name(one, answer, vocabulary, split or {})
@@ -206,6 +208,7 @@ def _ask(
     prompt: str,
     rounds: int,
     protocol: str,
+    stop_at: float,
 ) -> list[Answer]:
     """Ask `rounds` times, correcting with a click between; fill in the IoUs and return the last answers."""
     boxes = [one.thing.box_xyxy for one in batch]
@@ -235,7 +238,7 @@ def _ask(
         active = []
         for i, (truth, answer) in enumerate(zip(truths, answers, strict=True)):
             click = metrics.next_click(truth, answer.mask, clicked[i])
-            if click is not None:  # a perfect mask asks for no further click and keeps its IoU
+            if click is not None and batch[i].iou < stop_at:  # else no further click is asked for: the IoU stays
                 clicked[i].append(click[:2])
                 labels[i].append(click[2])
                 prompts[i] = Prompt.of(clicked[i], labels[i], mask=answer.logits)
