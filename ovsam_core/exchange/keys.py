@@ -24,7 +24,8 @@ def object_provenance(row: ObjectRow) -> dict[str, Any]:
     facts: dict[str, Any] = {"uid": row.uid, **{name: getattr(row, name) for name in _PLAIN}}
     facts["prompts"] = list(row.prompts)
     facts["suggestions"] = [[s.entry_id, s.name, s.score, s.decided_by] for s in row.suggestions]
-    return {name: value for name, value in facts.items() if value not in (None, [], False)}
+    # Not "in (None, [], False)": a rank of 0 equals False.
+    return {name: value for name, value in facts.items() if not (value is None or value is False or value == [])}
 
 
 def object_from_provenance(facts: Mapping[str, Any]) -> dict[str, Any]:
