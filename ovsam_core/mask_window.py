@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from ovsam_core.masks import Mask
 
@@ -25,8 +25,8 @@ def picture_window(
     """Bring one mask's logits to the picture's size, inside the smallest window that can hold a positive pixel.
 
     The same numbers as SAM's whole-picture post-processing (enlarge to the padded input, cut the padding off, resample
-    to the picture, bilinear both times): interpolation never makes a positive pixel beyond the neighbours of positive
-    cells, so the rest of the picture need not be computed.
+    to the picture, bilinear both times). Both steps together are one matrix for rows and one for columns; of these only
+    the part is multiplied that positive cells can reach.
 
     Args:
         logits: (h, w) float32 over the padded input.
@@ -37,27 +37,25 @@ def picture_window(
     Returns:
         (wh, ww) float32 logits of the window, and the window's x and y; an empty window where the mask is empty.
     """
-    cells = (logits > 0).nonzero()
+    cells = logits.detach().float().cpu()
+    inside = cells > 0
     empty = np.zeros((0, 0), np.float32), 0, 0
-    if not len(cells):
-        return empty
-    scale = padded / logits.shape[0]
-    large = functional.interpolate(logits[None, None], (padded, padded), mode="bilinear", align_corners=False)[0, 0]
-    spans = []
-    for axis in (0, 1):
-        low, high = int(cells[:, axis].min()), int(cells[:, axis].max())
-        # One cell around, and one input pixel around that, is as far as two bilinear steps reach.
-        first, last = max(0.0, (low - 1) * scale - 1), min(float(input_hw[axis]), (high + 2) * scale + 1)
-        ratio = size_hw[axis] / input_hw[axis]
-        spans.append((max(0, int(first * ratio) - 1), min(size_hw[axis], int(last * ratio) + 2)))
-    (y1, y2), (x1, x2) = spans
-    if y2 <= y1 or x2 <= x1:  # positive cells in the padding only
-        return empty
-    rows, row_share = _taps(y1, y2, input_hw[0], size_hw[0], logits.device)
-    columns, column_share = _taps(x1, x2, input_hw[1], size_hw[1], logits.device)
-    x = torch.lerp(large[:, columns[0]], large[:, columns[1]], column_share[None])  # (S, ww)
-    window = torch.lerp(x[rows[0]], x[rows[1]], row_share[:, None])  # (wh, ww)
-    return window.cpu().numpy(), x1, y1
+    parts = []
+    for axis, positive in enumerate((inside.any(1), inside.any(0))):
+        where = positive.nonzero()
+        if not len(where):
+            return empty
+        weights = _resampling(cells.shape[axis], padded, input_hw[axis], size_hw[axis])  # (H, h)
+        reach = weights[:, int(where[0]) : int(where[-1]) + 1].any(1).nonzero()
+        if not len(reach):  # positive cells in the padding only
+            return empty
+        start, stop = int(reach[0]), int(reach[-1]) + 1
+        touched = weights[start:stop].any(0).nonzero()
+        first, last = int(touched[0]), int(touched[-1]) + 1
+        parts.append((start, slice(first, last), weights[start:stop, first:last]))
+    (y, rows, down), (x, columns, across) = parts
+    window = down @ cells[rows, columns] @ across.T  # (wh, ww)
+    return window.numpy(), x, y
 
 
 def picture_mask(logits: Tensor, embedding: ImageEmbedding, padded: int) -> Mask:
@@ -68,9 +66,18 @@ def picture_mask(logits: Tensor, embedding: ImageEmbedding, padded: int) -> Mask
     return Mask.of(full)
 
 
-def _taps(start: int, stop: int, source: int, target: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return both neighbours (2, n) and the share of the second (n,) for target pixels start to stop."""
-    where = (torch.arange(start, stop, device=device, dtype=torch.float32) + 0.5) * (source / target) - 0.5
-    where = where.clamp_min(0)
-    first = where.long().clamp_max(source - 1)
-    return torch.stack([first, (first + 1).clamp_max(source - 1)]), where - first
+@lru_cache(maxsize=8)
+def _resampling(low: int, padded: int, inner: int, size: int) -> Tensor:
+    """Return the (size, low) matrix of both bilinear steps along one axis: low -> padded, its first `inner` -> size."""
+    first = _bilinear(low, padded)[:inner]  # (inner, low)
+    return _bilinear(inner, size) @ first
+
+
+def _bilinear(source: int, target: int) -> Tensor:
+    """Return the (target, source) matrix of bilinear resampling without aligned corners."""
+    where = ((torch.arange(target, dtype=torch.float32) + 0.5) * (source / target) - 0.5).clamp_min(0)
+    near = where.long().clamp_max(source - 1)
+    share = where - near
+    matrix = torch.zeros(target, source)
+    matrix.scatter_add_(1, near[:, None], (1 - share)[:, None])
+    return matrix.scatter_add_(1, (near + 1).clamp_max(source - 1)[:, None], share[:, None])
