@@ -518,7 +518,7 @@ def _acquire(path: Path) -> tuple[FileLock | None, str | None]:
     """Take the lock beside the file, or say why the project must be read-only."""
     if not os.access(path, os.W_OK):
         return None, "no permission to write the file"
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    lock = FileLock(path.with_name(f".{path.name}.lock"), thread_local=False)  # may be closed on another thread
     try:
         lock.acquire(blocking=False)
     except Timeout:
