@@ -128,7 +128,7 @@ def choose_shares(space: JointSpace, table: dict[str, Tensor], labels: Tensor, n
         texts = space.text(names.vectors)
     best, chosen = float("inf"), {}
     for region_share, crop_share, weight in itertools.product(_SHARES, _SHARES, _WEIGHTS):
-        logits = float(space.log_scale.exp()) * names.logits(
+        logits = space.log_scale.exp().item() * names.logits(
             mixed(space, table, region_share, crop_share, weight), texts
         )
         background = logits.new_zeros(len(logits))

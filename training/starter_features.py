@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, cast
 import cv2
 import numpy as np
 import torch
-from pycocotools import mask as rle_tools
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ovsam_core.crops import crop_square
+from ovsam_core.masks import Mask
 from ovsam_core.modeling.roi import align, mask_mean
 
 if TYPE_CHECKING:
@@ -242,9 +242,7 @@ def extract_crops(
 def _cover(region: LabelledRegion, box: NDArray[np.float64], view: View, size_hw: tuple[int, int]) -> NDArray[np.uint8]:
     if region.rle is None:
         return np.full((CROP_SIZE, CROP_SIZE), 255, np.uint8)
-    mask = cast("NDArray[np.uint8]", rle_tools.decode(region.rle)) * 255
-    if mask.shape != size_hw:
-        raise ValueError(f"{region.path}: mask of {mask.shape} on a picture of {size_hw}")
+    mask = Mask.from_rle(region.rle, *size_hw).full().astype(np.uint8) * 255
     return crop_square(mask, box, scale=view.scale, size=CROP_SIZE, fill=0)
 
 
@@ -329,7 +327,7 @@ def _in_input(
     if region.rle is None:
         mask[round(y1 * scale) : round(y2 * scale), round(x1 * scale) : round(x2 * scale)] = 1
     else:
-        full = cast("NDArray[np.uint8]", rle_tools.decode(region.rle))
+        full = Mask.from_rle(region.rle, *size_hw).full().astype(np.uint8)
         small = cv2.resize(full, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_NEAREST)
         mask[: small.shape[0], : small.shape[1]] = small
     if view.flip:

@@ -123,7 +123,7 @@ class JointSpace(nn.Module):
         shifted = names - self.centre
         ridge = args.ridge * torch.eye(names.shape[1])
         self.text_map = nn.Parameter(torch.linalg.solve(shifted.T @ shifted + ridge, shifted.T @ target).T.contiguous())
-        self.image_map = nn.Parameter(directions.clone())
+        self.image_map = nn.Parameter(directions.clone(memory_format=torch.contiguous_format))
         self.image_bias = nn.Parameter(torch.zeros(args.dim))
         self.log_scale = nn.Parameter(torch.tensor(math.log(args.scale)))
         self.dropout = args.dropout

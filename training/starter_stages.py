@@ -199,7 +199,7 @@ def write_names(space: JointSpace, tower: Path, out: Path, args: NameArgs, chang
     weight, bias = space.projection()
     tensors = {"backbone.visual.head.proj.weight": weight, "backbone.visual.head.proj.bias": bias}
     tensors |= {f"text.{name}": tensor for name, tensor in load_file(tower).items()}
-    config = names_config(args.layers) | {"logit_scale": float(space.log_scale)} | changes
+    config = names_config(args.layers) | {"logit_scale": space.log_scale.item()} | changes
     out.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, out / "names.safetensors")
     (out / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")

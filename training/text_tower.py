@@ -113,6 +113,7 @@ def train_tower(
         The averaged weights, named as in the tower.
     """
     out.mkdir(parents=True, exist_ok=True)
+    tower.requires_grad_(True)  # a built model's parts are frozen until something trains them
     matrices = [p for p in tower.parameters() if p.ndim > 1]
     vectors = [p for p in tower.parameters() if p.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": args.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
@@ -141,7 +142,7 @@ def train_tower(
         if (step + 1) % args.save_every == 0 or step + 1 == args.steps:
             _save(tower, optimiser, average, step + 1, out)
     tower.load_state_dict(average)
-    tower.eval()
+    tower.requires_grad_(False).eval()
     return average
 
 
