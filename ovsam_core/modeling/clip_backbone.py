@@ -186,7 +186,8 @@ class TimmBackbone(ClipBackbone):
         embedded = self._embed(finished)
         if covers is None or not mask_share:
             return embedded
-        weight = functional.adaptive_avg_pool2d(covers[:, None].to(finished.dtype), finished.shape[-2:])  # (N, 1, g, g)
+        side = (finished.shape[-2], finished.shape[-1])
+        weight = functional.adaptive_avg_pool2d(covers[:, None].to(finished.dtype), side)  # (N, 1, g, g)
         total = weight.sum((2, 3), keepdim=True)
         masked = self._embed((finished * weight).sum((2, 3), keepdim=True) / total.clamp_min(1e-6))
         mixed = functional.normalize((1 - mask_share) * embedded + mask_share * masked, dim=-1)

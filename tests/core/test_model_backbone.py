@@ -70,6 +70,20 @@ def test_the_shares_of_box_and_mask(pixels):
     torch.testing.assert_close(found[0.5], half)
 
 
+def test_crops_are_pooled_under_their_cover(pixels):
+    backbone = make_backbone(tower("resnet18"), embed_dim=32, region=RegionConfig("head", 3))
+    half = torch.zeros(2, 64, 64)
+    half[:, :32] = 1
+    whole = backbone.whole(pixels)
+    torch.testing.assert_close(backbone.whole(pixels, torch.ones(2, 64, 64), 0.7), whole)
+    torch.testing.assert_close(backbone.whole(pixels, torch.zeros(2, 64, 64), 0.7), whole)
+    torch.testing.assert_close(backbone.whole(pixels, half, 0.0), whole)
+    upper = backbone.pool(backbone.maps(pixels)[-1][:, :, :1])
+    torch.testing.assert_close(backbone.whole(pixels, half, 1.0), upper)
+    mixed = torch.nn.functional.normalize(0.25 * upper + 0.75 * whole, dim=1)
+    torch.testing.assert_close(backbone.whole(pixels, half, 0.25), mixed)
+
+
 @pytest.mark.parametrize(("size", "grid"), [(224, 7), (288, 9), (384, 12), (448, 14)])
 def test_the_attention_pool_has_its_own_grid(size, grid):
     vision = {"image_size": size, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None}
