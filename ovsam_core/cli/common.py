@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ovsam_core.results import Prediction
 
 __all__ = [
+    "DEFAULT_VOCABULARY",
+    "FORMATS",
     "add_json",
     "add_model",
     "bar",
@@ -29,6 +31,7 @@ __all__ = [
 ]
 
 DEFAULT_VOCABULARY = "coco"
+FORMATS = ("coco", "lvis", "yolo", "voc", "labelme", "mask_png", "project")
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:

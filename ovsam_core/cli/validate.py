@@ -1,4 +1,4 @@
-"""Check an annotation file or folder and list every problem with file, id and field.
+"""Check an annotation file, folder or project and list every problem with file, id and field; nothing is written.
 
 Example:
   ovsam validate annotations.json --images photos
@@ -6,11 +6,9 @@ Example:
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ovsam_core.cli.common import add_json, write_json
-from ovsam_core.cli.formats import FORMATS
+from ovsam_core.cli.common import FORMATS, add_json, write_json
 
 if TYPE_CHECKING:
     import argparse
@@ -20,20 +18,19 @@ __all__ = ["add_arguments", "run"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this verb's arguments."""
-    parser.add_argument("file", metavar="FILE", help="COCO or LVIS JSON, or a YOLO, VOC, labelme or mask folder")
-    parser.add_argument("--format", metavar="FORMAT", choices=FORMATS, help="(default: recognised)")
     parser.add_argument(
-        "--images", metavar="DIR", help="COCO, LVIS: look for the pictures here, and compare their sizes"
+        "file", metavar="FILE", help="COCO or LVIS JSON, a project, or a YOLO, VOC, labelme or mask folder"
     )
+    parser.add_argument("--format", metavar="FORMAT", choices=FORMATS, help="(default: recognised)")
+    parser.add_argument("--images", metavar="DIR", help="where the pictures lie, if not beside the labels")
     add_json(parser, optional_value=True)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print all problems; the exit status is 1 where there is an error."""
-    from ovsam_core.cli.formats import detect, read
+    from ovsam_core.exchange import validate_path
 
-    source = Path(args.file)
-    _, report = read(source, args.format or detect(source), images=args.images, strict=False)
+    report = validate_path(args.file, format_name=args.format, images=args.images)
     if args.json:
         write_json({"file": args.file, "valid": not report.errors, **report.to_dict()}, args.json)
     if args.json != "-":

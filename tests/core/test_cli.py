@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
-from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ from pycocotools import mask as coco_mask
 
 from ovsam_core import cli
 from ovsam_core.cli import doctor, main
+from ovsam_core.cli.common import FORMATS
 from ovsam_core.embedding_cache import EmbeddingCache
+from ovsam_core.exchange import Format
 from ovsam_core.models import models_folder
 from ovsam_core.models.catalogue import PublishedFile
 from tests.core.test_models_registry import CONTENT, SHA, server  # noqa: F401 - a fixture
@@ -341,36 +344,39 @@ def test_validate_tells_every_problem(coco_file, tmp_path, capsys):
     assert "category_id" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["coco", "lvis", "yolo", "voc", "labelme", "masks"])
+@pytest.mark.parametrize("name", FORMATS)
 def test_convert_there_and_back(coco_file, tmp_path, capsys, name):
-    out = tmp_path / (f"as {name}.json" if name in ("coco", "lvis") else f"{name} folder")
+    out = tmp_path / {"coco": "as coco.json", "lvis": "as lvis.json", "project": "p.ovsam"}.get(name, f"{name} folder")
     assert run("convert", coco_file, out, "--to", name) == 0
     back = tmp_path / "back.json"
-    pictures = Path(str(coco_file)).parent
-    if name not in ("coco", "lvis"):  # the folder formats look for the pictures' sizes beside the labels
+    if name in ("yolo", "voc", "labelme"):  # they look for the pictures beside the labels
         for place in (out, out / "images"):
-            if place.is_dir():
-                (place / "bild ä.png").exists() or (place / "bild ä.png").write_bytes(
-                    (pictures / "bild ä.png").read_bytes()
-                )
+            place.mkdir(exist_ok=True)
+            shutil.copy(coco_file.parent / "bild ä.png", place)
     assert run("validate", out) == 0
-    assert run("convert", out, back, "--to", "coco") == 0
+    assert run("convert", out, back, "--to", "coco", "--polygons") == 0
     (annotation,) = json.loads(back.read_text())["annotations"]
     assert annotation["area"] == pytest.approx(1200, abs=1)
     assert annotation["bbox"] == [20, 10, 40, 30]
-    assert "1 pictures, 1 objects, 1 classes" in capsys.readouterr().out
+    assert "0 errors" in capsys.readouterr().out
 
 
-def test_convert_refuses_unsound_files_unless_lenient(coco_file, tmp_path, capsys):
+def test_convert_knows_every_format():
+    assert get_args(Format) == FORMATS
+
+
+def test_convert_keeps_what_it_leaves_out(coco_file, tmp_path, capsys):
     document = json.loads(coco_file.read_text())
     document["annotations"].append({**document["annotations"][0], "id": 2, "image_id": 9})
     coco_file.write_text(json.dumps(document))
     out = tmp_path / "out.json"
-    assert run("convert", coco_file, out, "--to", "coco") == 1
+    assert run("convert", coco_file, out, "--to", "coco", "--strict") == 1
     assert not out.exists()
-    assert run("convert", coco_file, out, "--to", "coco", "--lenient") == 1
+    assert run("convert", coco_file, out, "--to", "coco") == 1
+    assert "image_id" in capsys.readouterr().err
     assert len(json.loads(out.read_text())["annotations"]) == 1
-    assert run("convert", coco_file, coco_file, "--to", "coco") == 2
+    assert json.loads((tmp_path / "out.rejected.json").read_text())[0]["item"]["image_id"] == 9
+    assert run("convert", coco_file, coco_file, "--to", "coco") == 1
 
 
 def test_doctor_reports_every_part(capsys):
