@@ -124,7 +124,8 @@ def load(path: Path, architecture: Mapping[str, Any] | None = None) -> Checkpoin
     except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointError(f"{path}: the checkpoint cannot be read ({error})") from error
     if architecture is not None:
-        wrong = _architecture_differences(state.get("architecture", {}), architecture)
+        # As JSON holds it: a tuple comes back as a list.
+        wrong = _architecture_differences(state.get("architecture", {}), json.loads(json.dumps(dict(architecture))))
         if wrong:
             raise CheckpointError(f"{path}: made by another architecture: {'; '.join(wrong)}")
     return Checkpoint(path, parts["model"], parts.get("ema", {}), parts.get("optimizer", {}), state)

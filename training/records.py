@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path  # noqa: TC003  a dataclass field
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +91,10 @@ def read_records(path: Path, images: Path | None = None) -> list[PictureRecord]:
     if path.suffix == ".ovsam":
         with Project.open(path, read_only=True) as project:
             dataset, _ = project_to_coco(project, file=path)
-        return records_of(dataset, images or dataset.folder or path.parent)
+            files = {str(row.export_id): project.file_of(row) for row in project.pictures()}
+            groups = {str(row.export_id): row.group or "" for row in project.pictures()}
+        found = records_of(dataset, path.parent)
+        return [replace(p, path=files.get(p.id, p.path), group=groups.get(p.id, "")) for p in found]
     dataset, _ = read_coco(path)
     return records_of(dataset, images or (path.parent / "images" if (path.parent / "images").is_dir() else path.parent))
 

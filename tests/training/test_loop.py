@@ -159,6 +159,16 @@ def test_another_architecture_is_refused_by_field(tmp_path):
         run(tmp_path, task=Wide(), max_steps=2)
 
 
+def test_an_architecture_of_tuples_is_resumed(tmp_path):
+    class Configured(Line):
+        def architecture(self):
+            return {"mean": (1.0, 2.0), **super().architecture()}
+
+    run(tmp_path, task=Configured(), max_steps=1)
+    _, result = run(tmp_path, task=Configured(), max_steps=2)
+    assert result.step == 2
+
+
 def test_never_resume_refuses_a_used_folder(tmp_path):
     run(tmp_path, max_steps=1)
     with pytest.raises(CheckpointError, match="--resume auto"):

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from ovsam_core.assets import asset_path
 from ovsam_core.checkpoint import load_model, save_model
@@ -20,7 +21,7 @@ from ovsam_core.store import Project
 from ovsam_core.store.records import Change, ClassRow, ObjectRow
 from tests.training.builders import NAMES, coco_file, scene
 from training import ablate, distill_sam2clip, dump_features, finetune, train_clip2sam
-from training.args import command
+from training.args import ConfigError, command
 from training.evaluate import EvaluateArgs, evaluate
 from training.simulate import SimulateArgs, simulate
 
@@ -122,32 +123,32 @@ def _moved(old, new):
     return {n.split(".")[0] for n, v in new.state_dict().items() if not np.array_equal(v, old.state_dict()[n])}
 
 
-def test_ablation_prints_the_papers_tables_beside_quoted_figures(tmp_path):
-    data = coco_file(tmp_path, 2)
+def test_ablation_shares_chains_and_marks_the_papers_figures(tmp_path):
+    data = coco_file(tmp_path, 1)
     args = ablate.AblateArgs(
         data,
         data,
         tmp_path / "out",
         model="tiny",
-        tables=("neck", "templates"),
+        tables=("templates",),
         classes="data",
         vocabulary="data",
-        distil_steps=2,
-        steps=2,
+        distil_steps=1,
+        steps=1,
         points=32,
-        limit=1,
         device="cpu",
-        lr=1e-3,
     )
     args.teacher.sam_type = "toy"
     ablate.main(args)
-    text = (tmp_path / "out" / "tables.md").read_text()
-    assert "(quoted: 73.6)" in text
-    assert "SAM2CLIP design (Table 7 left)" in text
     found = json.loads((tmp_path / "out" / "tables.json").read_text())
     assert [row["row"] for row in found["templates"]] == ["all templates", "one template"]
-    # Rows that differ in evaluation alone share one trained chain; the two necks are two more.
-    assert len(list((tmp_path / "out" / "runs").iterdir())) == 3
+    assert "## Text templates" in (tmp_path / "out" / "tables.md").read_text()
+    # Rows that differ in evaluation alone share one trained chain.
+    assert len(list((tmp_path / "out" / "runs").iterdir())) == 1
+    neck = [found["templates"][0] | {"row": s.name, "quoted": dict(s.quoted)} for s in ablate.SWITCHES[:2]]
+    assert "(quoted: 73.6)" in ablate.tables({"neck": neck})
+    with pytest.raises(ConfigError, match="expected some of neck"):
+        ablate.main(replace(args, tables=("necks",)))
 
 
 def test_simulated_clicks(tmp_path):
