@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject, Signal
 
 from ovsam_annotator.controller import rows
+from ovsam_annotator.controller.batch import BATCH_LABEL
 
 if TYPE_CHECKING:
     from ovsam_annotator.controller.session import Session
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["HistoryController"]
 
 _SHOWN = 300
+_BATCH_STEPS = 100_000
 
 
 class HistoryController(QObject):
@@ -96,6 +98,9 @@ class HistoryController(QObject):
         picture = session.document.picture.id
 
         def work(project: Project) -> list[UndoResult]:
+            step = project.peek_redo(picture) if redo else project.peek_undo(picture)
+            if step is not None and step.label.startswith(BATCH_LABEL):
+                return _reverse_batch(project, step.label, redo=redo)
             result = project.redo(picture) if redo else project.undo(picture)
             return [] if result is None else [result]
 
@@ -104,7 +109,7 @@ class HistoryController(QObject):
             if not results:
                 self.told.emit("Nothing to redo" if redo else "Nothing to undo on this picture")
                 return
-            more = results[0].step.pictures
+            more = max(results[0].step.pictures, len(results))
             where = f" ({more} pictures)" if more > 1 else ""
             self._after(session, results, f"{verb}: {results[0].step.label}{where}")
 
@@ -119,3 +124,17 @@ class HistoryController(QObject):
         session.read_again()
         session.history_changed.emit()
         self.told.emit(text + note)
+
+
+def _reverse_batch(project: Project, label: str, *, redo: bool) -> list[UndoResult]:
+    """Undo or redo all steps of a batch as one; pictures with later steps on top keep theirs."""
+    peek = project.peek_redo if redo else project.peek_undo
+    reverse = project.redo if redo else project.undo
+    pictures = {s.picture for s in project.history(None, _BATCH_STEPS) if s.label == label and s.undone is redo}
+    results = []
+    for picture in sorted(p for p in pictures if p is not None):
+        step = peek(picture)
+        if step is not None and step.label == label:
+            result = reverse(picture)
+            results += [result] if result is not None else []
+    return results

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QObject, Signal
 
 from ovsam_annotator.controller.annotation import AnnotationController
+from ovsam_annotator.controller.batch import BatchController
 from ovsam_annotator.controller.classes import ClassesController
 from ovsam_annotator.controller.exchange import ExchangeController
 from ovsam_annotator.controller.history import HistoryController
@@ -105,6 +106,9 @@ class Workspace(QObject):
         self.proposals = ProposalsController(
             window=window, segmenter=segmenter, provenance=self.annotation.provenance, parent=self
         )
+        self.batch = BatchController(
+            window=window, segmenter=segmenter, runner=runner, provenance=self.annotation.provenance, parent=self
+        )
         self.report = ReportController(view=window.report, parent=self)
         self._commands = self._command_table()
         self._connect(answers)
@@ -191,6 +195,7 @@ class Workspace(QObject):
             "model.everything": self.proposals.everything,
             "model.find": self._ask_find,
             "model.clear": self.proposals.clear,
+            "model.batch": self.batch.ask,
             "model.hover": lambda: self._set_hover(not a.hover),
             "review.toggle": r.toggle,
             "review.approve": lambda: r.decide("approved"),
@@ -224,6 +229,7 @@ class Workspace(QObject):
         self.navigation.take(answer)
         self.names.take(answer)
         self.proposals.take(answer)
+        self.batch.take(answer)
 
     # ---- projects
 
@@ -278,6 +284,7 @@ class Workspace(QObject):
     def _detach(self) -> None:
         self._leave_picture()
         self.session = None
+        self.batch.attach(None)
         for part in (self.exchange, self.proposals, self.review, self.history, self.classes, self.objects, self.report):
             part.attach(None)
         self.names.attach(None)
@@ -302,6 +309,7 @@ class Workspace(QObject):
         self.review.attach(session)
         self.exchange.attach(session)
         self.proposals.attach(session)
+        self.batch.attach(session, settings.get("batch"))
         self.report.attach(session)
         self.navigation.attach(session, found.facts.list_rows)
         self.names.attach(session, str(settings.get("vocabulary", DEFAULT_VOCABULARY)))
@@ -476,6 +484,7 @@ class Workspace(QObject):
     def _names_ready(self, digest: str) -> None:
         self.annotation.vocabulary_digest = digest
         self.proposals.vocabulary_digest = digest
+        self.batch.vocabulary_digest = digest
         self.classes.show()
 
     def _names_progress(self, fraction: object) -> None:
@@ -557,6 +566,8 @@ class Workspace(QObject):
             self._retry_save()
         elif key == "picture":
             self.navigation.retry()
+        elif key == "batch":
+            self.batch.resume()
 
     def _tell(self, text: str, level: str = "info", key: str = "told") -> None:
         if level == "info" and key == "told":
