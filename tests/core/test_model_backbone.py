@@ -1,11 +1,13 @@
 """Frozen trunks of several families behind one interface."""
 
+import open_clip
 import pytest
 import torch
 from open_clip.model import CustomTextCLIP
 
-from ovsam_core.config import RegionConfig
+from ovsam_core.config import ModelConfig, NeckConfig, RegionConfig
 from ovsam_core.errors import ModelError
+from ovsam_core.modeling.build import build_model
 from ovsam_core.modeling.clip_backbone import make_backbone
 
 TEXT = {"context_length": 8, "vocab_size": 600, "width": 16, "heads": 2, "layers": 1}
@@ -92,6 +94,34 @@ def test_the_attention_pool_has_its_own_grid(size, grid):
     assert backbone.channels == (32, 64, 128, 256)
     last = backbone.maps(torch.randn(1, 3, 128, 128))[-1]
     assert backbone.regions(last, torch.tensor([[0.0, 0, 64, 64]])).shape == (1, 32)
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "grid"),
+    [
+        ("RN50-quickgelu", (256, 512, 1024, 2048), 7),
+        ("RN50x4-quickgelu", (320, 640, 1280, 2560), 9),
+        ("RN50x16-quickgelu", (384, 768, 1536, 3072), 12),
+        ("RN50x64-quickgelu", (512, 1024, 2048, 4096), 14),
+        ("convnext_base_w_320", (128, 256, 512, 1024), None),
+        ("convnext_large_d_320", (192, 384, 768, 1536), None),
+    ],
+)
+def test_open_clips_towers(name, channels, grid):
+    """Built for the paper's 1024 pixels, run at 512."""
+    size = 512
+    vision = {**open_clip.get_model_config(name), "text_cfg": TEXT}
+    region = RegionConfig("mask" if grid is None else "attention")
+    neck = NeckConfig(width=32, depth=1, heads=2, grid=64)
+    config = ModelConfig(name, vision, neck=neck, region=region)
+    model = build_model(config, device="meta")
+    assert model.backbone.channels == channels
+    if grid is not None:
+        assert model.backbone.grid == grid
+    features = model.encode(torch.empty(1, 3, size, size, device="meta"))
+    assert features["neck"].shape == (1, 256, size // 16, size // 16)
+    assert [features[f"fpn{i}"].shape[-1] for i in range(4)] == [size // 4, size // 8, size // 16, size // 32]
+    assert features["trunk"].shape == (1, channels[-1], size // 32, size // 32)
 
 
 def test_trunks_that_do_not_fit_are_refused():
