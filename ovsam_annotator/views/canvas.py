@@ -38,6 +38,7 @@ __all__ = ["Canvas"]
 MAX_SCALE = 64.0
 REST_MS = 120  # how long the pointer stays still before the hover preview is asked for
 REST_PIXELS = 4.0  # movement on screen that ends a rest
+NAMES_TRIED = 200  # masks that may carry their name, the largest in view
 CURSOR_STEP = 8  # screen pixels that an arrow key moves the crosshair; 1 with Shift
 
 _GESTURE_KEYS = frozenset(
@@ -372,12 +373,8 @@ class Canvas(QGraphicsView):
     def _paint_device(self, painter: QPainter, view: QTransform, rect: QRectF) -> None:
         area = QRectF(self.viewport().rect())
         if not self._options.hidden and self._options.names:
-            x1, y1, x2, y2 = rect.left(), rect.top(), rect.right(), rect.bottom()
-            seen = [
-                o
-                for o in self._overlay.visible_objects()
-                if o.shape.x < x2 and o.shape.y < y2 and o.shape.box_xyxy[2] > x1 and o.shape.box_xyxy[3] > y1
-            ]
+            box = (rect.left(), rect.top(), rect.right(), rect.bottom())
+            seen = self._overlay.largest_in(*box, NAMES_TRIED)
             decorations.paint_names(painter, seen, view, area, self.font())
         if self._hover is not None and self._hover_name and self._pointer is not None:
             at = QPointF(self._pointer) + QPointF(14, -14)

@@ -82,6 +82,7 @@ class OverlayItem(QGraphicsItem):
         self._shown: list[CanvasObject] = []
         self._boxes: NDArray[np.int64] = np.zeros((0, 4), np.int64)
         self._corners: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._areas: NDArray[np.int64] = np.zeros(0, np.int64)
         self._paths: dict[str, QPainterPath] = {}
         self._tiles: TileCache[Key] = TileCache()
         self._stale: set[Key] = set()
@@ -97,9 +98,12 @@ class OverlayItem(QGraphicsItem):
         """Objects by uid, lowest first."""
         return self._objects
 
-    def visible_objects(self) -> list[CanvasObject]:
-        """Objects that are not hidden, lowest first."""
-        return self._shown
+    def largest_in(self, x1: float, y1: float, x2: float, y2: float, most: int) -> list[CanvasObject]:
+        """Objects that are not hidden and touch a picture rectangle, the largest first, at most so many."""
+        hit = self._touching(int(x1), int(y1), int(x2) + 1, int(y2) + 1)
+        if len(hit) > most:
+            hit = hit[np.argpartition(-self._areas[hit], most)[:most]]
+        return [self._shown[i] for i in hit[np.argsort(-self._areas[hit], kind="stable")]]
 
     @property
     def busy(self) -> bool:
@@ -259,4 +263,5 @@ class OverlayItem(QGraphicsItem):
         self._serial += 1
         self._shown = [o for o in self._objects.values() if not o.hidden]
         self._boxes = np.array([o.shape.box_xyxy for o in self._shown], np.int64).reshape(-1, 4)
+        self._areas = np.array([o.shape.area for o in self._shown], np.int64)
         self._corners = np.array([sum(map(len, o.shape.loops)) for o in self._shown], np.int64)

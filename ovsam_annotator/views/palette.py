@@ -1,7 +1,7 @@
-"""Colours that stay apart for colour-blind eyes, and stay with their class. No Qt.
+"""Colours of prompts and suggestions, and what can be read on a colour. No Qt.
 
-The first eight are Okabe and Ito's (2008, "Color Universal Design"), without black, in an order that puts
-neighbours far apart; later ones vary their lightness, since outlines and names carry the difference as well.
+Colours of classes belong to the project (`ovsam_core.store.classes`). Those here are Okabe and Ito's (2008, "Color
+Universal Design") for the two signs, so that they stay apart for colour-blind eyes.
 """
 
 from __future__ import annotations
@@ -11,38 +11,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ovsam_annotator.views.data import Rgb
 
-__all__ = ["NEGATIVE", "POSITIVE", "SUGGESTION", "UNNAMED", "class_colour", "luminance", "readable_on"]
+__all__ = ["NEGATIVE", "POSITIVE", "SUGGESTION", "luminance", "readable_on"]
 
-_BASE: tuple[Rgb, ...] = (
-    (230, 159, 0),  # orange
-    (86, 180, 233),  # sky blue
-    (0, 158, 115),  # bluish green
-    (204, 121, 167),  # reddish purple
-    (240, 228, 66),  # yellow
-    (0, 114, 178),  # blue
-    (213, 94, 0),  # vermilion
-    (170, 170, 170),  # grey
-)
-_TOWARDS: tuple[tuple[Rgb, float], ...] = (
-    ((0, 0, 0), 0.0),
-    ((255, 255, 255), 0.45),
-    ((0, 0, 0), 0.35),
-    ((255, 255, 255), 0.7),
-    ((0, 0, 0), 0.55),
-)
-
-UNNAMED: Rgb = (200, 200, 200)
-SUGGESTION: Rgb = (255, 214, 10)  # a bright yellow that no base colour has, seen on dark and on light pictures
+SUGGESTION: Rgb = (255, 214, 10)  # a bright yellow that no class has, seen on dark and on light pictures
 POSITIVE: Rgb = (0, 158, 115)
 NEGATIVE: Rgb = (213, 94, 0)
-
-
-def class_colour(index: int) -> Rgb:
-    """Colour of the index-th class of a project, counted from 0; repeats after 40."""
-    base = _BASE[index % len(_BASE)]
-    target, share = _TOWARDS[(index // len(_BASE)) % len(_TOWARDS)]
-    red, green, blue = (round(a + (b - a) * share) for a, b in zip(base, target, strict=True))
-    return red, green, blue
 
 
 def luminance(colour: Rgb) -> float:
