@@ -71,7 +71,7 @@ def pixel_shape(pixels: NDArray[np.bool_], x: int = 0, y: int = 0) -> MaskShape:
 def trace_loops(pixels: NDArray[np.bool_], x: int = 0, y: int = 0) -> tuple[NDArray[np.int32], ...]:
     """Trace every outline of a (h, w) bool array along pixel edges, corners only.
 
-    Outlines of pixels that touch at a corner only stay apart (4-neighbourhood), and so no loop crosses itself. The
+    Pixels that touch at a corner only stay apart (4-neighbourhood): a loop may touch itself there, it never crosses. The
     inside lies on the right hand of the direction of travel in a picture whose y axis points down.
 
     Args:

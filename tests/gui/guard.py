@@ -1,4 +1,4 @@
-"""A guard for the GUI thread: while it is up, files, the database, run lengths and the model are out of bounds there."""
+"""While this guard is up, files, the database, run lengths and the model are out of bounds on the GUI thread."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _BLOCKING = frozenset(
     {"open", "os.listdir", "os.scandir", "os.remove", "os.rename", "os.mkdir", "sqlite3.connect", "shutil.copyfile"}
 )
 _PYTHON = (".py", ".pyc", ".so", ".pyi", ".pth", ".json.gz")
-_state = {"thread": None, "found": None}
+_state = {"thread": None, "found": None, "installed": False}
 
 
 def _audit(event, arguments):
@@ -29,9 +29,6 @@ def _caught(what):
     raise AssertionError(f"on the GUI thread: {what}")
 
 
-_installed = False
-
-
 @contextlib.contextmanager
 def gui_thread_guard(monkeypatch):
     """Raise, and remember, whatever may block on the calling thread; yields the list of offences."""
@@ -39,10 +36,9 @@ def gui_thread_guard(monkeypatch):
     from ovsam_core import masks
     from ovsam_core.store import Project
 
-    global _installed
-    if not _installed:
+    if not _state["installed"]:
         sys.addaudithook(_audit)  # cannot be removed again; without a thread to watch it does nothing
-        _installed = True
+        _state["installed"] = True
     gui = threading.get_ident()
     found = []
 

@@ -77,7 +77,7 @@ def test_box_files_are_checked(tmp_path):
     assert read_boxes(path, {7: 2}) == {2: ((1, 2, 4, 6),)}
     for wrong in ("[{}]", "{}", "[", '[{"image_id": 1, "bbox": [1]}]'):
         path.write_text(wrong)
-        with pytest.raises(FormatError, match="r.json"):
+        with pytest.raises(FormatError, match=r"r\.json"):
             read_boxes(path, {1: 1})
 
 

@@ -65,7 +65,7 @@ def test_the_same_loop_on_a_real_network(qtbot, folder, tmp_path):
             shown.append(driver.annotation.suggested.mask)
             driver.key(Qt.Key.Key_2)
             driver.next_picture()
-        written, masks = _exported(driver, tmp_path / "out.json")
+        _written, masks = _exported(driver, tmp_path / "out.json")
         assert len(masks) == 2
         for mask, pixels in zip(shown, masks, strict=True):
             np.testing.assert_array_equal(mask.full(), pixels)

@@ -21,7 +21,7 @@ from .guard import gui_thread_guard
     [
         lambda path: Mask.of(np.ones((4, 4), bool)),
         lambda path: path.read_bytes(),
-        lambda path: load_picture(path),
+        load_picture,
         lambda path: Project.open(path.parent / "pictures.ovsam"),
     ],
 )
