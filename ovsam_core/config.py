@@ -428,6 +428,8 @@ def _check(config: ModelConfig) -> None:
     for key in ("embed_dim", "vision_cfg", "text_cfg"):
         if key not in config.vision:
             raise ModelError(f"{name}: vision: an open_clip model config has {key!r}")
+        if not isinstance(config.vision[key], int if key == "embed_dim" else dict):
+            raise ModelError(f"{name}: vision: {key}: got {config.vision[key]!r}")
     if config.input.size <= 0 or config.input.size % 32:
         raise ModelError(f"{name}: input.size must be a positive multiple of 32, got {config.input.size}")
     quick = bool(config.vision.get("quick_gelu", False))
@@ -447,6 +449,9 @@ def _check(config: ModelConfig) -> None:
         if width % heads:
             raise ModelError(f"{name}: {part}.width {width} must be a multiple of {part}.heads {heads}")
     _check_branches(config)
+    merges = config.text.merges_file
+    if merges and Path(merges).name != merges:
+        raise ModelError(f"{name}: text.merges_file: expected the name of a file beside config.json, got {merges!r}")
     if any("{}" not in template for template in config.templates) or not config.templates:
         raise ModelError(f"{name}: templates: each needs {{}} where the name goes")
 

@@ -128,7 +128,15 @@ def make_tokenizer(config: ModelConfig, directory: Path | None = None) -> Callab
 
 
 def _towers(config: ModelConfig) -> tuple[nn.Module, TextTransformer]:
-    known = {key: config.vision[key] for key in ("embed_dim", "vision_cfg", "text_cfg")}
+    vision, text = config.vision["vision_cfg"], config.vision["text_cfg"]
+    # A model directory is data from anywhere: building it must never reach for the network.
+    if ":" in (vision.get("timm_model_name") or "") or text.get("hf_model_name"):
+        raise ModelError(f"{config.architecture}: vision: towers that would be downloaded are refused")
+    known = {
+        "embed_dim": config.embed_dim,
+        "vision_cfg": {**vision, "timm_model_pretrained": False},
+        "text_cfg": dict(text),
+    }
     extra: dict[str, Any] = {"quick_gelu": bool(config.vision.get("quick_gelu", False))}
     try:
         clip = CustomTextCLIP(**known, **extra)

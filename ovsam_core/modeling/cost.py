@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ovsam_core.config import ModelConfig
     from ovsam_core.modeling.ovsam import OVSAM
 
-__all__ = ["Cost", "count_macs", "measure"]
+__all__ = ["Cost", "count_macs", "measure", "row"]
 
 _T = TypeVar("_T")
 
@@ -124,19 +124,26 @@ def _frozen_macs(model: OVSAM) -> int:
     return count_macs(lambda: backbone.pool(grid))
 
 
+def row(name: str, cost: Cost) -> str:
+    """Return a configuration's line of the table."""
+    m = {part: count / 1e6 for part, count in cost.parameters.items()}
+    decoder = m["mask_decoder"] + m.get("skips", 0)
+    millions = (m["backbone"], m["neck"], m.get("fpn", 0), decoder, m.get("head", 0), cost.total_parameters / 1e6)
+    work = (f"{cost.total_macs(10) / 1e9:.1f}", f"{cost.embedding_bytes / 1e6:.1f}")
+    return _line((name, str(cost.input_size), *(f"{x:.3f}" for x in (*millions, m["text"])), *work))
+
+
 def main(names: list[str]) -> int:
     """Print the table."""
     titles = ("model", "input", "trunk", "neck", "FPN", "decoder", "head", "total M", "text M", "G MAC", "MB")
-    lines = [titles, ("---",) * len(titles)]
-    for name in names or named_configs():
-        cost = measure(named_config(name))
-        m = {part: count / 1e6 for part, count in cost.parameters.items()}
-        decoder = m["mask_decoder"] + m.get("skips", 0)
-        millions = (m["backbone"], m["neck"], m.get("fpn", 0), decoder, m.get("head", 0), cost.total_parameters / 1e6)
-        work = (f"{cost.total_macs(10) / 1e9:.1f}", f"{cost.embedding_bytes / 1e6:.1f}")
-        lines.append((name, str(cost.input_size), *(f"{x:.3f}" for x in (*millions, m["text"])), *work))
-    sys.stdout.writelines(f"| {' | '.join(line)} |\n" for line in lines)
+    lines = [_line(titles), _line(("---",) * len(titles))]
+    lines += [row(name, measure(named_config(name))) for name in names or named_configs()]
+    sys.stdout.writelines(f"{line}\n" for line in lines)
     return 0
+
+
+def _line(cells: tuple[str, ...]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

@@ -276,6 +276,23 @@ def test_a_tower_that_open_clip_cannot_build_is_refused():
         build_model(replace(TINY, vision={**TINY.vision, "text_cfg": text}))
 
 
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [("vision_cfg", {"timm_model_name": "hf-hub:someone/model"}), ("text_cfg", {"hf_model_name": "someone/model"})],
+)
+def test_a_configuration_never_downloads(part, change):
+    vision = {**TINY.vision, part: {**TINY.vision[part], **change}}
+    with pytest.raises(ModelError, match="towers that would be downloaded are refused"):
+        build_model(replace(TINY, vision=vision, region=RegionConfig(pool="mask")))
+
+
+def test_pretrained_trunks_are_built_without_their_weights(monkeypatch):
+    monkeypatch.setattr("timm.models._builder.load_pretrained", lambda *a, **k: pytest.fail("reached for weights"))
+    config = named_config("starter")
+    cfg = {**config.vision["vision_cfg"], "timm_model_pretrained": True}
+    build_model(replace(config, vision={**config.vision, "vision_cfg": cfg}), device="meta")
+
+
 def test_logit_scale_is_the_official_hundred(model):
     assert model.logit_scale == pytest.approx(100, rel=1e-4)
     assert np.isclose(np.log(model.logit_scale), TINY.logit_scale)

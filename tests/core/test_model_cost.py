@@ -1,6 +1,7 @@
 """Parameters and multiply-adds against the paper's tables and the shapes they follow from."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from segment_anything import build_sam_vit_h
 from ovsam_core.config import named_config
 from ovsam_core.modeling import cost as cost_module
 from ovsam_core.modeling.build import build_model
-from ovsam_core.modeling.cost import count_macs, main, measure
+from ovsam_core.modeling.cost import count_macs, main, measure, row
 
 PROMPTS = 10
 
@@ -117,3 +118,9 @@ def test_the_table_has_a_row_for_each_name(capsys, monkeypatch):
     lines = capsys.readouterr().out.splitlines()
     assert lines[2].startswith("| tiny | 128 | 0.335 | ")
     assert len({line.count("|") for line in lines}) == 1
+
+
+def test_the_documents_table_is_the_measured_one(costs):
+    lines = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8").splitlines()
+    for name, cost in costs.items():
+        assert row(name, cost) in lines
