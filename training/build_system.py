@@ -43,7 +43,7 @@ def build_system(args: EvaluateArgs, vocabulary: Vocabulary | None) -> System:
     if not args.baseline:
         if args.protocol == "official" and args.prompt != "box":
             return OfficialSystem(predictor, load_network(args.model), vocabulary)
-        return OvsamSystem(predictor, vocabulary)
+        return OvsamSystem(predictor, vocabulary, closer=args.closer)
     encoded = None
     if vocabulary is not None and args.coop is not None:
         from training.coop import encode_with_contexts  # noqa: PLC0415

@@ -55,6 +55,7 @@ class EvaluateArgs:
         min_area: objects below this annotation area are left out.
         limit: at most this many pictures; 0 takes all.
         clicks: clicks given with prompt clicks.
+        closer: let the model run its zoom pass and crop branch.
         device: auto, cpu or cuda.
         report: folder for a Markdown table, plots and the worst cases; none by default.
         worst: pictures of worst cases in the report.
@@ -79,6 +80,7 @@ class EvaluateArgs:
     min_area: float = 0.0
     limit: int = 0
     clicks: int = 5
+    closer: bool = True
     device: str = "auto"
     report: Path | None = None
     worst: int = 12

@@ -109,6 +109,7 @@ class FinetuneArgs:
         learn: masks, names or both.
         limit: use at most this many pictures, drawn by seed; 0 takes all.
         validation: share of pictures kept for validation.
+        validation_objects: at most about this many of their objects are measured, spread over the pictures.
         group: what must not stand on both sides: folder, none, field:group or pattern:REGEX on the file name.
         guard: refuse a model that is worse on validation by more than one standard error.
         prompts: prompts and augmentation of the mask stage.
@@ -125,6 +126,7 @@ class FinetuneArgs:
     learn: tuple[str, ...] = ("masks", "names")
     limit: int = 0
     validation: float = 0.2
+    validation_objects: int = 120
     group: str = "folder"
     guard: bool = True
     prompts: PromptArgs = field(default_factory=lambda: PromptArgs(boxes=6, points=6, scale=(0.8, 1.6), jitter=0.05))
@@ -150,6 +152,7 @@ def finetune(args: FinetuneArgs) -> dict[str, Any]:
     names = names_of(train)
     vocabulary = training_vocabulary("data", names) if names else None
     ranked = _beside(vocabulary, args.names.beside)
+    val = _thinned(val, args.validation_objects)
     before = _figures(network, val, ranked)
     encoder = network.config.hashes.encoder
     if vocabulary is not None and ranked is not None and "names" in args.learn:
@@ -188,6 +191,17 @@ def _split(args: FinetuneArgs) -> tuple[list[PictureRecord], list[PictureRecord]
             f"{args.data}: all pictures form one group ({args.group} and near-duplicates); nothing to check"
         )
     return [pictures[i] for i in split.train], [pictures[i] for i in split.val]
+
+
+def _thinned(pictures: Sequence[PictureRecord], most: int) -> list[PictureRecord]:
+    """Keep about `most` objects in all, evenly spaced in each picture's list."""
+    share = max(1, most // len(pictures))
+    thin = []
+    for picture in pictures:
+        things = [o for o in picture.objects if _usable(o)]
+        step = max(1, -(-len(things) // share))
+        thin.append(replace(picture, objects=tuple(things[::step])))
+    return thin
 
 
 def _usable(thing: Any) -> bool:

@@ -99,8 +99,8 @@ def next_click(
     distance = missing if label else extra
     if distance.max() <= 0:
         return None
-    y, x = np.unravel_index(int(distance.argmax()), distance.shape)
-    return float(x) + 0.5, float(y) + 0.5, label
+    row, column = np.unravel_index(int(distance.argmax()), distance.shape)
+    return float(column) + 0.5, float(row) + 0.5, label
 
 
 def clicks_to_reach(ious: Sequence[Sequence[float]], target: float) -> dict[str, float | int | None]:
