@@ -238,7 +238,7 @@ def _orientation(image: Image.Image) -> int:
     value = Image.Image.getexif(image).get(_ORIENTATION)
     if value is None and image.format == "PNG":
         value = _late_png_orientation(image)
-    return int(value) if value in range(1, 9) else 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def _late_png_orientation(image: Image.Image) -> int | None:

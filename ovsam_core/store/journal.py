@@ -40,9 +40,8 @@ _KEY: dict[Table, str] = {"class": "uid", "picture": "id", "object": "uid", "set
 _NAMES: dict[Table, str] = {t: ", ".join(f'"{c}"' for c in row.columns) for t, row in _ROWS.items()}
 _STAMPS = frozenset({"changed"})  # says when, not what: takes no part in comparisons
 
-_OF_PICTURE = (
-    "AND (j.picture = :picture OR EXISTS (SELECT 1 FROM journal_row r WHERE r.picture = :picture AND r.step = j.step))"
-)
+_OF_PICTURE = """AND step IN (
+  SELECT step FROM journal WHERE picture = :picture UNION SELECT step FROM journal_row WHERE picture = :picture)"""
 
 Columns = dict[str, Any]
 
@@ -173,7 +172,7 @@ def next_step(connection: sqlite3.Connection, picture: int | None, *, redo: bool
     order, state = ("ASC", "undone") if redo else ("DESC", "done")
     scope = "" if picture is None else _OF_PICTURE
     found = connection.execute(
-        "SELECT step, label, picture, time, state = 'undone', rows, pictures FROM journal j "  # noqa: S608 - fixed texts
+        "SELECT step, label, picture, time, state = 'undone', rows, pictures FROM journal "  # noqa: S608 - fixed texts
         f"WHERE state = :state {scope} ORDER BY step {order} LIMIT 1",
         {"state": state, "picture": picture},
     ).fetchone()
@@ -184,7 +183,7 @@ def history(connection: sqlite3.Connection, picture: int | None, limit: int) -> 
     """List the latest steps, newest first, undone ones included; of a picture, or of everything with None."""
     scope = "" if picture is None else _OF_PICTURE
     rows = connection.execute(
-        "SELECT step, label, picture, time, state = 'undone', rows, pictures FROM journal j "  # noqa: S608 - fixed texts
+        "SELECT step, label, picture, time, state = 'undone', rows, pictures FROM journal "  # noqa: S608 - fixed texts
         f"WHERE state IN ('done', 'undone') {scope} ORDER BY step DESC LIMIT :limit",
         {"picture": picture, "limit": limit},
     )
@@ -306,11 +305,14 @@ def _forget_redo(connection: sqlite3.Connection, picture: int | None, touched: s
     pictures = {p for p in (*touched, picture) if p is not None}
     if picture is None:
         connection.execute("UPDATE journal SET state='dropped' WHERE state='undone' AND picture IS NULL")
-    undone = connection.execute("SELECT step, picture FROM journal WHERE state='undone'").fetchall()
-    for step, owner in undone:
-        rows = connection.execute("SELECT DISTINCT picture FROM journal_row WHERE step=?", (step,))
-        if owner in pictures or any(p in pictures for (p,) in rows):
+    for step, owner in connection.execute("SELECT step, picture FROM journal WHERE state='undone'").fetchall():
+        if owner in pictures or any(_touches(connection, step, picture) for picture in pictures):
             connection.execute("UPDATE journal SET state='dropped' WHERE step=?", (step,))
+
+
+def _touches(connection: sqlite3.Connection, step: int, picture: int) -> bool:
+    sql = "SELECT 1 FROM journal_row WHERE picture=? AND step=? LIMIT 1"
+    return connection.execute(sql, (picture, step)).fetchone() is not None
 
 
 def prune(connection: sqlite3.Connection, *, keep_steps: int, max_bytes: int) -> int:

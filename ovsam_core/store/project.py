@@ -185,8 +185,11 @@ class Project:
             self._closed = True
             try:
                 if not self.read_only:
-                    with contextlib.suppress(sqlite3.Error):  # everything is committed already; this only tidies
-                        journal.prune(self._connection, keep_steps=_HISTORY_STEPS, max_bytes=_HISTORY_BYTES)
+                    with contextlib.suppress(
+                        sqlite3.Error, OSError
+                    ):  # everything is committed already; this only tidies
+                        if self.path.stat().st_size > _HISTORY_BYTES:
+                            journal.prune(self._connection, keep_steps=_HISTORY_STEPS, max_bytes=_HISTORY_BYTES)
                         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 self._connection.close()
             finally:
@@ -524,7 +527,8 @@ def _acquire(path: Path) -> tuple[FileLock | None, str | None]:
     """Take the lock beside the file, or say why the project must be read-only."""
     if not os.access(path, os.W_OK):
         return None, "no permission to write the file"
-    lock = FileLock(path.with_name(f".{path.name}.lock"), thread_local=False)  # may be closed on another thread
+    real = path.resolve()  # two links to one file meet at one lock
+    lock = FileLock(real.with_name(f".{real.name}.lock"), thread_local=False)  # may be closed on another thread
     try:
         lock.acquire(blocking=False)
     except Timeout:

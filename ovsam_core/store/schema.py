@@ -6,7 +6,6 @@ import contextlib
 import sqlite3
 import time
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from ovsam_core.errors import StoreError
 
@@ -54,6 +53,7 @@ CREATE TABLE journal (
   state TEXT NOT NULL, rows INTEGER NOT NULL, pictures INTEGER NOT NULL
 );
 CREATE INDEX journal_state ON journal(state, step);
+CREATE INDEX journal_picture ON journal(picture);
 CREATE TABLE journal_row (
   step INTEGER NOT NULL REFERENCES journal(step) ON DELETE CASCADE, n INTEGER NOT NULL,
   tbl TEXT NOT NULL, key NOT NULL, picture INTEGER, before BLOB, after BLOB, reverted INTEGER NOT NULL DEFAULT 0,
@@ -93,7 +93,7 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
 
 
 def _read_only(path: Path) -> sqlite3.Connection:
-    address = f"file:{quote(str(path.absolute()))}?mode=ro"
+    address = f"{path.absolute().as_uri()}?mode=ro"
     connection = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
