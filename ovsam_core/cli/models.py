@@ -1,10 +1,12 @@
-"""List, show, download, verify and import models.
+r"""List, show, download, verify and import models.
 
 Example:
   ovsam models list
   ovsam models download --accept-licence sam2clip_vith_rn50x16.pth clip2sam_lvis_rn50x16.pth
-  ovsam models download sam_vit_h_4b8939.pth RN50x16.pt
-  ovsam models import sam2clip_vith_rn50x16.pth clip2sam_lvis_rn50x16.pth sam_vit_h_4b8939.pth RN50x16.pt
+  ovsam models download sam_vit_h_4b8939.pth clip_rn50x16_openai.safetensors
+  ovsam models import sam2clip_vith_rn50x16.pth clip2sam_lvis_rn50x16.pth sam_vit_h_4b8939.pth \
+      clip_rn50x16_openai.safetensors
+  ovsam models import runs/finetuned --name my-birds
 
 The published Open-Vocabulary SAM weights are under the S-Lab License 1.0: non-commercial use only.
 OVSAM_MIRROR names a folder on another server that holds every file; HF_ENDPOINT replaces https://huggingface.co.
@@ -109,7 +111,7 @@ def _show(args: argparse.Namespace) -> int:
             "licence": file.licence,
             "size": size_text(file.about_bytes) if file.about_bytes else "told by the server",
             "address": file.url(),
-            "sha256": file.expected_sha256() or "told by the server",
+            "sha256": file.sha256 or "told by the server",
             "place": downloads_folder() / file.name,
         }
     else:
@@ -200,7 +202,10 @@ def _import(args: argparse.Namespace) -> int:
         return 0
     parts = [_part(name) for name in args.parts]
     config = args.config or _guess_config(parts)
-    out = models_folder() / (args.name or config)
+    name = args.name or config
+    if name != Path(name).name or name.startswith("."):
+        raise ModelError(f"{name!r}: not a name for a model")
+    out = models_folder() / name
     if out.exists():
         raise ModelError(f"{out}: there already; choose another --name, or move it away")
     report = import_official(parts, out, config)

@@ -11,7 +11,8 @@ from ovsam_core.errors import DownloadError
 __all__ = ["CATALOGUE", "S_LAB", "PublishedFile", "published"]
 
 S_LAB = "S-Lab License 1.0 (non-commercial use only)"
-_HF_REPO = "HarborYuan/ovsam_models"
+_HUB = "https://huggingface.co"
+_OVSAM = "hf:HarborYuan/ovsam_models"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +24,10 @@ class PublishedFile:
         about: one line for people.
         licence: name of the licence of the weights.
         non_commercial: whether the licence forbids commercial use, so that it must be accepted before the download.
-        source: "hf" for a Hugging Face repository, "open_clip" for open_clip's own table, otherwise a URL.
+        source: "hf:OWNER/REPOSITORY/FILE" on Hugging Face, otherwise a URL.
         size: exact bytes, or None where it is only known from the server.
         tensor_bytes: bytes of the tensors alone; a smaller file cannot be whole. 0 where unknown.
-        sha256: 64 hex digits, or None where the server or the URL tells them.
+        sha256: 64 hex digits, or None where the server tells them.
     """
 
     name: str
@@ -52,28 +53,11 @@ class PublishedFile:
         mirror = os.environ.get("OVSAM_MIRROR", "").rstrip("/")
         if mirror:
             return f"{mirror}/{self.name}"
-        if self.source == "hf":
-            endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or "https://huggingface.co"
-            return f"{endpoint}/{_HF_REPO}/resolve/main/{self.name}"
-        if self.source == "open_clip":
-            return _open_clip_url(self.name)
+        if self.source.startswith("hf:"):
+            endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or _HUB
+            repository, _, file = self.source.removeprefix("hf:").rpartition("/")
+            return f"{endpoint}/{repository}/resolve/main/{file}"
         return self.source
-
-    def expected_sha256(self) -> str | None:
-        """Return the hash known before the download: our own, or the one that OpenAI writes into the address."""
-        if self.sha256 is None and self.source == "open_clip":
-            part = _open_clip_url(self.name).rsplit("/", 2)[-2]
-            return part if len(part) == 64 else None
-        return self.sha256
-
-
-def _open_clip_url(name: str) -> str:
-    import open_clip  # noqa: PLC0415 - imports torch; only needed when such a file is asked for
-
-    config = open_clip.get_pretrained_cfg(name.removesuffix(".pt"), "openai")
-    if not config.get("url"):
-        raise DownloadError(f"{name}: this version of open_clip names no address for it")
-    return str(config["url"])
 
 
 CATALOGUE: tuple[PublishedFile, ...] = (
@@ -81,7 +65,7 @@ CATALOGUE: tuple[PublishedFile, ...] = (
         "sam2clip_vith_rn50x16.pth",
         "Open-Vocabulary SAM: the SAM2CLIP neck for RN50x16",
         S_LAB,
-        "hf",
+        f"{_OVSAM}/sam2clip_vith_rn50x16.pth",
         non_commercial=True,
         tensor_bytes=536_350_592,
     ),
@@ -89,7 +73,7 @@ CATALOGUE: tuple[PublishedFile, ...] = (
         "clip2sam_coco_rn50x16.pth",
         "Open-Vocabulary SAM: FPN, head and mask decoder trained on COCO",
         S_LAB,
-        "hf",
+        f"{_OVSAM}/clip2sam_coco_rn50x16.pth",
         non_commercial=True,
         tensor_bytes=31_468_032,
     ),
@@ -97,11 +81,17 @@ CATALOGUE: tuple[PublishedFile, ...] = (
         "clip2sam_lvis_rn50x16.pth",
         "Open-Vocabulary SAM: FPN, head and mask decoder trained on LVIS",
         S_LAB,
-        "hf",
+        f"{_OVSAM}/clip2sam_lvis_rn50x16.pth",
         non_commercial=True,
         tensor_bytes=31_468_032,
     ),
-    PublishedFile("RN50x16.pt", "OpenAI CLIP RN50x16: the frozen image trunk and the text tower", "MIT", "open_clip"),
+    # As open_clip's own table has it. OpenAI's RN50x16.pt is a TorchScript archive, a program, and is not read.
+    PublishedFile(
+        "clip_rn50x16_openai.safetensors",
+        "OpenAI CLIP RN50x16: the frozen image trunk and the text tower",
+        "MIT",
+        "hf:timm/resnet50x16_clip.openai/open_clip_model.safetensors",
+    ),
     PublishedFile(
         "sam_vit_h_4b8939.pth",
         "Segment Anything ViT-H: only its prompt encoder is used",

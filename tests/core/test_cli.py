@@ -20,6 +20,7 @@ from ovsam_core.embedding_cache import EmbeddingCache
 from ovsam_core.exchange import Format
 from ovsam_core.models import models_folder
 from ovsam_core.models.catalogue import PublishedFile
+from tests.core.test_checkpoint import files, source  # noqa: F401 - fixtures
 from tests.core.test_models_registry import CONTENT, SHA, server  # noqa: F401 - a fixture
 
 SILENT = {"OVSAM_MIRROR": "http://127.0.0.1:9", "no_proxy": "127.0.0.1"}
@@ -131,7 +132,7 @@ def test_wrong_usage_is_status_2(argv, capsys):
         (["models", "show", "nothing"], "no such model"),
         (["models", "download", "nothing.pth"], "not a published file"),
         (["models", "import", "nothing.pth"], "no such file"),
-        (["models", "import", "RN50x16.pt"], "not downloaded yet"),
+        (["models", "import", "sam_vit_h_4b8939.pth"], "not downloaded yet"),
         (["vocab", "show", "nothing"], "nothing"),
     ],
 )
@@ -263,7 +264,7 @@ def test_models_round_trip(tmp_path, capsys):
 
 
 def test_download_shows_the_licence_and_wants_it_accepted(server, monkeypatch, capsys):  # noqa: F811
-    file = PublishedFile("w.pth", "x", "S-Lab License 1.0", "hf", non_commercial=True, sha256=SHA)
+    file = PublishedFile("w.pth", "x", "S-Lab License 1.0", "hf:a/b/w.pth", non_commercial=True, sha256=SHA)
     monkeypatch.setattr("ovsam_core.models.catalogue.CATALOGUE", (file,))
     monkeypatch.setattr("ovsam_core.models.CATALOGUE", (file,))
     assert run("models", "download", "w.pth") == 1
@@ -277,6 +278,35 @@ def test_download_shows_the_licence_and_wants_it_accepted(server, monkeypatch, c
     assert "as published" in capsys.readouterr().out
     assert run("models", "list") == 0
     assert "downloaded" in capsys.readouterr().out
+
+
+def test_import_assembles_the_published_layouts(tmp_path, capsys, monkeypatch, source, files):  # noqa: F811
+    assert run("models", "import", *files.values(), "--config", "toy", "--name", "assembled") == 0
+    assert "--model assembled" in capsys.readouterr().out
+    assert run("models", "verify", "assembled") == 0
+    rest = [path for name, path in files.items() if name != "sam2clip"]
+    assert run("models", "import", *rest, "--config", "toy", "--name", "partial") == 1
+    assert "missing" in capsys.readouterr().err
+    assert not (models_folder() / "partial").exists()
+
+
+def test_import_takes_a_model_directory(tmp_path, capsys):
+    from ovsam_core.checkpoint import save_model
+    from ovsam_core.config import named_config
+    from ovsam_core.modeling.build import build_model
+
+    made = tmp_path / "runs" / "finetuned"
+    save_model(build_model(named_config("tiny"), seed=3), made)
+    assert run("models", "import", made) == 0
+    assert run("models", "import", made, "--name", "birds") == 0
+    assert {p.name for p in models_folder().iterdir()} == {"finetuned", "birds"}
+    assert run("models", "verify", "birds") == 0
+    capsys.readouterr()
+    for name in ("birds", "starter", "../x"):
+        assert run("models", "import", made, "--name", name) == 1
+    (made / "model.safetensors").write_bytes(b"broken")
+    assert run("models", "import", made, "--name", "broken") == 1
+    assert not (models_folder() / "broken").exists()
 
 
 def test_import_refuses_what_is_there_and_what_it_cannot_tell(tmp_path, capsys):

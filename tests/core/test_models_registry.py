@@ -8,6 +8,8 @@ import json
 import threading
 from dataclasses import dataclass, field, replace
 
+import open_clip
+import open_clip.constants
 import pytest
 
 from ovsam_core.errors import DownloadError, ModelError
@@ -257,10 +259,12 @@ def test_addresses_follow_the_mirrors(monkeypatch):
 
 
 def test_the_catalogue_says_what_the_weights_are():
-    assert [f.name for f in CATALOGUE if f.non_commercial] == [f.name for f in CATALOGUE if f.source == "hf"]
+    assert [f.name for f in CATALOGUE if f.non_commercial] == [f.name for f in CATALOGUE if "HarborYuan" in f.source]
     assert all(f.licence and f.about for f in CATALOGUE)
-    clip = published("RN50x16.pt")
-    assert clip.expected_sha256() in clip.url()
+    clip = published("clip_rn50x16_openai.safetensors")
+    config = open_clip.get_pretrained_cfg("RN50x16", "openai")
+    assert config["hf_hub"].rstrip("/") in clip.url()
+    assert open_clip.constants.HF_SAFE_WEIGHTS_NAME in clip.url()
     with pytest.raises(DownloadError, match="sam_vit_h"):
         published("sam_vit_h.pth")
 
