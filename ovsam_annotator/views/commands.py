@@ -151,7 +151,7 @@ _VIEW = (
 )
 
 _HELP = (
-    Command("help.keys", "Show all keys", ("?",), "Help", local=True),
+    Command("help.keys", "Show all keys", ("?", "F1"), "Help", local=True),
     Command("help.about", "About", (), "Help", local=True),
 )
 
