@@ -1,6 +1,7 @@
 """The project file: what was labelled, by whom and how, safe against crashes, with its history."""
 
 from ovsam_core.store.classes import PALETTE, add_class, delete_class, merge_classes, new_class, rename_class
+from ovsam_core.store.moved import find_by_content, missing_pictures, relink
 from ovsam_core.store.project import SUFFIX, Applied, ObjectSummary, OpenReport, PictureCounts, Project
 from ovsam_core.store.records import (
     Change,
@@ -18,8 +19,7 @@ from ovsam_core.store.records import (
     pack_vector,
     unpack_vector,
 )
-from ovsam_core.store.relink import find_by_content, missing_pictures, relink
-from ovsam_core.store.salvage import SalvageReport, salvage
+from ovsam_core.store.recovery import SalvageReport, salvage
 
 __all__ = [
     "PALETTE",
