@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["crop_square", "square_window", "zoom_window"]
+__all__ = ["crop_square", "square_window", "window_inside"]
 
 _SMALLEST_SIDE = 8
 """Pixels; a click on one pixel still gets a few neighbours to be recognised by."""
@@ -26,8 +26,8 @@ def square_window(box_xyxy: ArrayLike, scale: float) -> tuple[int, int, int]:
     return round((x1 + x2 - side) / 2), round((y1 + y2 - side) / 2), side
 
 
-def zoom_window(box_xyxy: ArrayLike, size_hw: tuple[int, int], scale: float = 1.6) -> tuple[int, int, int]:
-    """Return the square (x, y, side) that the zoom pass looks at: round the box, moved into the picture.
+def window_inside(box_xyxy: ArrayLike, size_hw: tuple[int, int], scale: float = 1.6) -> tuple[int, int, int]:
+    """Return the square (x, y, side) round a box, moved into the picture: what masks are learnt on.
 
     Args:
         box_xyxy: (4,) pixels; the prompt's box, or the box of the first answer.

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from ovsam_core.crops import zoom_window
+from ovsam_core.crops import window_inside
 from ovsam_core.masks import Mask
 from training.sampling import draw_seed
 
@@ -196,7 +196,7 @@ class MaskSamples(Dataset[dict[str, Any]]):
         target = self.objects[main]
         whole = kind >= args.zoom + args.window
         if kind < args.zoom:
-            window = _zoom_window(target, image.shape[:2], args, rng)
+            window = _window_inside(target, image.shape[:2], args, rng)
         elif not whole:
             window = _scale_window(target, image.shape[:2], args, rng)
         else:
@@ -237,14 +237,16 @@ class MaskSamples(Dataset[dict[str, Any]]):
         return found
 
 
-def _zoom_window(target: MaskObject, size_hw: tuple[int, ...], args: MaskDataArgs, rng: np.random.Generator) -> _Window:
+def _window_inside(
+    target: MaskObject, size_hw: tuple[int, ...], args: MaskDataArgs, rng: np.random.Generator
+) -> _Window:
     """The zoom pass's window, larger or smaller, and off the middle as it is when the first mask was wrong."""
     x1, y1, x2, y2 = target.box_xyxy
     longest = max(x2 - x1, y2 - y1)
     scale = float(np.exp(rng.uniform(np.log(args.zoom_scale[0]), np.log(args.zoom_scale[-1]))))
     slack = (scale - 1) / 2 * longest
     dx, dy = rng.uniform(-0.7, 0.7, 2) * slack
-    x, y, side = zoom_window((x1 + dx, y1 + dy, x2 + dx, y2 + dy), (size_hw[0], size_hw[1]), scale)
+    x, y, side = window_inside((x1 + dx, y1 + dy, x2 + dx, y2 + dy), (size_hw[0], size_hw[1]), scale)
     return _Window(x, y, side, args.crop)
 
 
@@ -255,7 +257,7 @@ def _scale_window(
     side = max(size_hw) * args.crop / 512 * float(np.exp(rng.uniform(np.log(0.7), np.log(1.5))))
     x1, y1, x2, y2 = target.box_xyxy
     if max(x2 - x1, y2 - y1) > side:
-        return _zoom_window(target, size_hw, args, rng)
+        return _window_inside(target, size_hw, args, rng)
     left = rng.uniform(min(x2 - side, x1), max(x2 - side, x1))
     top = rng.uniform(min(y2 - side, y1), max(y2 - side, y1))
     left = min(max(left, 0.0), max(0.0, size_hw[1] - side))

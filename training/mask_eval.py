@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  the usual name
 from torch import Tensor
 
-from ovsam_core.crops import zoom_window
+from ovsam_core.crops import window_inside
 from ovsam_core.modeling.prompt_encoder import PromptTensors
 from training.mask_data import FILL, cut_window, load_objects, read_rgb
 from training.mask_task import deepest, next_clicks, normalise
@@ -152,7 +152,7 @@ def _one(
     logits, iou, _ = view.decode(task, none, no_labels, box, None)
     best = int(iou.argmax())
     figures["box_whole"] = _iou(logits[best], truth)
-    close = View.of(task, image, *zoom_window(box, truth.shape), zoom)
+    close = View.of(task, image, *window_inside(box, truth.shape), zoom)
     fresh, iou, _ = close.decode(task, none, no_labels, box, None)
     figures["box_zoom"] = _iou(fresh[int(iou.argmax())], truth)
     again, iou, _ = close.decode(task, none, no_labels, box, logits[best][None, None])
@@ -183,7 +183,7 @@ def _one(
             if len(ys):
                 frame = (min(xs.min(), points[:, 0].min()), min(ys.min(), points[:, 1].min()))
                 far = (max(xs.max() + 1, points[:, 0].max()), max(ys.max() + 1, points[:, 1].max()))
-                kept = View.of(task, image, *zoom_window((*frame, *far), truth.shape), zoom)
+                kept = View.of(task, image, *window_inside((*frame, *far), truth.shape), zoom)
                 logits, iou, _ = kept.decode(task, points, labels, None, first[None, None])
                 first = logits[int(iou.argmax())]
         previous = first
