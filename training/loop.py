@@ -280,6 +280,7 @@ class _Run:
         self.trained = [p for p in task.parameters() if p.requires_grad]
         self.ema: dict[str, Tensor] = {}
         self.step, self.best, self.best_step, self.stale = 0, None, None, 0
+        self.saved = -1  # step of the last checkpoint written here
         self.bad: dict[str, str] = {}
         self.smooth: float | None = None
         self.lowest = math.inf
@@ -519,7 +520,9 @@ class _Run:
         return bool(self.loop.patience and self.stale >= self.loop.patience)
 
     def _save(self) -> Path | None:
-        path = None
+        if self.saved == self.step:  # a validation that found a better model has saved this step already
+            return checkpoints.latest(self.out)
+        path, self.saved = None, self.step
         if self.main:
             path = checkpoints.save(
                 self.out,
