@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,7 +20,6 @@ from ovsam_core.official import Report, read_weights, translate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from torch import Tensor
 
@@ -127,7 +127,8 @@ def import_official(parts: Sequence[Path], out: Path, config_name: str) -> Repor
     """Assemble published files into a model directory.
 
     Args:
-        parts: weight files in any order; CLIP's may be left out, open_clip then finds or downloads them.
+        parts: weight files; CLIP's may be left out, open_clip then finds or downloads them. Their order matters only
+            where two hold the same tensor: the later one is taken, and the report says so.
         out: the model directory to write.
         config_name: a named configuration, for example "ovsam-rn50x16-lvis".
 
@@ -137,12 +138,12 @@ def import_official(parts: Sequence[Path], out: Path, config_name: str) -> Repor
         ModelError: no such configuration.
     """
     config = named_config(config_name)
-    weights = {path.name: read_weights(path) for path in parts}
+    weights = {str(path): read_weights(path) for path in parts}
     model = build_model(config, device="meta")
     report = load_official(model, weights)
     if config.clip_weights and any(name.startswith("text.") for name in report.missing):
         clip = fetch_clip(config)
-        weights[clip.name] = read_weights(clip)
+        weights[str(clip)] = read_weights(clip)
         report = load_official(model, weights)
     if not report.complete:
         raise CheckpointError(f"{out}: not written, the files are not the whole of {config_name}\n{report}")
@@ -157,8 +158,6 @@ def fetch_clip(config: ModelConfig) -> Path:
         CheckpointError: open_clip does not know the weights, they were trained with another activation, or there is no
             network.
     """
-    from pathlib import Path as RealPath  # noqa: PLC0415
-
     from open_clip.pretrained import download_pretrained, get_pretrained_cfg  # noqa: PLC0415 - reaches for the network
 
     where = f"{config.clip_model} / {config.clip_weights}"
@@ -169,7 +168,7 @@ def fetch_clip(config: ModelConfig) -> Path:
     if trained != built:
         raise CheckpointError(f"{where}: trained with quick_gelu {trained}, the configuration has {built}")
     try:
-        return RealPath(download_pretrained(source))
+        return Path(download_pretrained(source))
     except Exception as error:  # huggingface_hub and urllib raise a dozen unrelated types when offline
         raise CheckpointError(f"{where}: cannot be fetched ({error}); give the CLIP file as a part") from error
 

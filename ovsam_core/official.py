@@ -61,6 +61,7 @@ class Report:
         unexpected: keys that no rule knows, as "part: key", with their shapes.
         misshaped: the model's tensor -> (expected, actual) shape; they were not loaded.
         unused: known keys the model has no use for, as "part: key" (SAM's image encoder, a teacher).
+        repeated: the model's tensors that a later part gave again, as "part: key"; the later one counts.
     """
 
     loaded: tuple[str, ...] = ()
@@ -68,6 +69,7 @@ class Report:
     unexpected: Mapping[str, Shape] = field(default_factory=dict)
     misshaped: Mapping[str, tuple[Shape, Shape]] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
+    repeated: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -83,6 +85,9 @@ class Report:
             lines += [f"  {name}: expected {want}, got {got}" for name, (want, got) in self.misshaped.items()]
         if self.unused:
             lines.append(f"not needed: {len(self.unused)}, for example {', '.join(self.unused[:_EXAMPLES])}")
+        if self.repeated:
+            some = ", ".join(self.repeated[:_EXAMPLES])
+            lines.append(f"given again, the later file counts: {len(self.repeated)}, for example {some}")
         return "\n".join(lines)
 
 
@@ -166,6 +171,8 @@ def translate(
     unexpected: dict[str, Shape] = {}
     misshaped: dict[str, tuple[Shape, Shape]] = {}
     unused: list[str] = []
+    repeated: list[str] = []
+    given: set[str] = set()  # by files other than SAM's, whose decoder is meant to be overruled
     # SAM's files first, so that the other parts overrule their decoder.
     ordered = sorted(parts.items(), key=lambda part: not _is_sam(part[1]))
     for part, weights in ordered:
@@ -186,10 +193,14 @@ def translate(
             elif tuple(tensor.shape) != expected[name]:
                 misshaped[name] = (expected[name], tuple(tensor.shape))
             else:
+                if name in given:
+                    repeated.append(f"{part}: {key}")
+                elif not sam:
+                    given.add(name)
                 found[name] = tensor
                 misshaped.pop(name, None)
     missing = {name: shape for name, shape in expected.items() if name not in found and name not in misshaped}
-    return found, Report(_sorted(found), missing, unexpected, misshaped, tuple(unused))
+    return found, Report(_sorted(found), missing, unexpected, misshaped, tuple(unused), tuple(repeated))
 
 
 def _sorted(keys: Iterable[str]) -> tuple[str, ...]:

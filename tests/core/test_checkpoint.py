@@ -100,6 +100,19 @@ def test_the_order_of_parts_does_not_matter(source):
         assert_same(model, source)
 
 
+def test_the_later_of_two_files_counts_and_the_report_says_so(source):
+    files = published(source)
+    key = "mask_decoder.label_token.weight"
+    later = {key: torch.full((1, 32), 3.0)}
+    model = build_model(PAPER, seed=1)
+    report = load_official(model, {**files, "later": later})
+    assert report.complete
+    assert report.repeated == (f"later: {key}",)
+    assert "the later file counts: 1, for example later: mask_decoder.label_token.weight" in str(report)
+    assert model.mask_decoder.label_token.weight[0, 0] == 3
+    assert not load_official(model, files).repeated
+
+
 def test_sams_decoder_serves_where_no_other_part_has_one(source):
     files = published(source)
     sam = {**files["sam"], "mask_decoder.mask_tokens.weight": torch.arange(128.0).reshape(4, 32)}
