@@ -43,7 +43,7 @@ class ExportOptions:
         provenance: write who made an object, how and when under the private key.
         images_root: folder that file names are relative to; None takes the names an import gave, or the common folder
             of all pictures.
-        split: also split into NAME_train.json and NAME_val.json instead of one file.
+        split: write NAME_train.json and NAME_val.json instead of one file.
     """
 
     include: Include = "reviewed"
@@ -187,7 +187,7 @@ class _Export:
             given = {row.id: row.extra.get("file_name") for row in pictures}
             if all(isinstance(name, str) for name in given.values()) and len(set(given.values())) == len(given):
                 return {i: str(name) for i, name in given.items()}
-            root = Path(os.path.commonpath([file.parent for file in files.values()])) if files else self.project.folder
+            root = _common_folder(list(files.values())) or self.project.folder
         base = Path(os.path.abspath(root))  # noqa: PTH100 - links stay links
         outside = [file for file in files.values() if not file.is_relative_to(base)]
         if outside:
@@ -324,6 +324,13 @@ class _Export:
         )
         counts = {"images": len(self.images), "annotations": len(self.annotations), "categories": len(categories)}
         return dataset, self.findings.report(counts)
+
+
+def _common_folder(files: list[Path]) -> Path | None:
+    try:
+        return Path(os.path.commonpath([file.parent for file in files]))
+    except ValueError:  # no files, or several drives
+        return None
 
 
 def _category_extra(row: ClassRow, *, private: bool) -> dict[str, Any]:

@@ -207,6 +207,7 @@ def reverse(connection: sqlite3.Connection, step: Step, *, redo: bool) -> UndoRe
     ).fetchall()
     left: list[Ref] = []
     pictures: set[int] = set()
+    (known,) = connection.execute("SELECT count(*) FROM class").fetchone()
     classes = False
     turned: list[tuple[int, int, int]] = []
     for n, table, key, picture, before, after in entries:
@@ -219,6 +220,10 @@ def reverse(connection: sqlite3.Connection, step: Step, *, redo: bool) -> UndoRe
         classes = classes or table == "class"
         if picture is not None:
             pictures.add(picture)
+        elif table == "picture":
+            pictures.add(key)
+    (now_known,) = connection.execute("SELECT count(*) FROM class").fetchone()
+    classes = classes or known != now_known  # an object can bring its class back
     connection.executemany("UPDATE journal_row SET reverted=? WHERE step=? AND n=?", turned)
     connection.execute("UPDATE journal SET state=? WHERE step=?", ("done" if redo else "undone", step.id))
     now = Step(step.id, step.label, step.picture, step.time, not redo, step.rows, step.pictures)
@@ -243,8 +248,11 @@ def _turn(connection: sqlite3.Connection, ref: Ref, source: Columns | None, targ
             return False
         _delete(connection, ref)
         return True
-    if ref.table == "object" and not _referents_exist(connection, current | target):
-        return False
+    if ref.table == "object":
+        whole = current | target
+        if not _referents_exist(connection, whole):
+            return False
+        target = {c: whole[c] for c in target}
     return _fits(connection, lambda: _update(connection, ref, target))
 
 
@@ -272,15 +280,15 @@ def _free_export_id(connection: sqlite3.Connection, ref: Ref, row: Columns) -> N
 
 
 def _referents_exist(connection: sqlite3.Connection, columns: Columns) -> bool:
-    """See that an object's picture exists, and bring its class back if it was deleted since."""
+    """See that an object's picture exists, and bring its class back if it went since (its namesake, where one is)."""
     if connection.execute("SELECT 1 FROM picture WHERE id=?", (columns["picture"],)).fetchone() is None:
         return False
     uid = columns.get("class")
     if uid is None or connection.execute("SELECT 1 FROM class WHERE uid=?", (uid,)).fetchone() is not None:
         return True
     lost = connection.execute(
-        "SELECT before FROM journal_row WHERE tbl='class' AND key=? AND after IS NULL AND reverted=0 "
-        "ORDER BY step DESC LIMIT 1",
+        "SELECT coalesce(before, after) FROM journal_row "
+        "WHERE tbl='class' AND key=? AND (before IS NULL OR after IS NULL) ORDER BY step DESC LIMIT 1",
         (uid,),
     ).fetchone()
     if lost is None:

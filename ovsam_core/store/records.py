@@ -389,7 +389,7 @@ class UndoResult:
 
     Attributes:
         step: the step, as it is now.
-        pictures: ids of pictures whose objects or state changed.
+        pictures: ids of pictures that came or went, or whose objects or state changed.
         classes: whether classes changed.
         left: rows left alone because they were changed since by another step; a person's later work wins.
     """

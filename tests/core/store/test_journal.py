@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ovsam_core.errors import StoreError
 from ovsam_core.store import (
@@ -317,6 +319,36 @@ def test_undo_leaves_rows_that_are_gone_or_back_already(project):
     assert project.undo(3).left == (row.ref,)  # it is back already
 
 
+def test_redo_of_an_object_brings_a_class_back_whose_addition_was_undone(project):
+    with_pictures(project)
+    kind = add_class(project, "own:moss", "moss")
+    row = an_object(class_uid=kind.uid)
+    put(project, row)
+    project.undo(1)
+    assert project.undo().classes
+    result = project.redo(1)
+    assert (result.left, result.classes) == ((), True)
+    assert project.class_of(project.object(row.uid).class_uid).name == "moss"
+
+
+def test_undo_of_a_move_to_another_class_finds_its_namesake(project):
+    with_pictures(project)
+    cat, dog = add_class(project, "own:cat", "cat"), add_class(project, "own:dog", "dog")
+    row = an_object(class_uid=cat.uid)
+    put(project, row)
+    put(project, replace(row, class_uid=dog.uid), label="Rename", picture=2)
+    delete_class(project, cat.uid)
+    namesake = add_class(project, "cat.n.01", "cat")
+    assert project.undo(2).left == ()
+    assert project.object(row.uid).class_uid == namesake.uid
+
+
+def test_undo_names_the_pictures_that_came_or_went(project):
+    with_pictures(project, 2)
+    assert project.undo().pictures == {1, 2}
+    assert project.redo().pictures == {1, 2}
+
+
 def test_undo_of_a_move_to_another_class_needs_that_class(project):
     with_pictures(project)
     cat, dog = add_class(project, "own:cat", "cat"), add_class(project, "own:dog", "dog")
@@ -326,3 +358,34 @@ def test_undo_of_a_move_to_another_class_needs_that_class(project):
     delete_class(project, cat.uid)
     assert project.undo(2).left == ()
     assert project.class_of(project.object(row.uid).class_uid).name == "cat"
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.sampled_from([1, 2]), st.sampled_from("adhc")), max_size=12), st.randoms())
+def test_any_work_can_be_undone_picture_by_picture_and_redone(tmp_path_factory, work, random):
+    """a: add an object, d: delete one, h: hide one, c: give one another class, in two pictures at once."""
+    with Project.create(tmp_path_factory.mktemp("any") / "p.ovsam") as project:
+        with_pictures(project, 2)
+        classes = [add_class(project, f"own:{n}", n) for n in "xy"]
+        before: dict[int, list[object]] = {1: [], 2: []}
+        for number, (picture, action) in enumerate(work):
+            present = project.objects(picture)
+            if action == "a" or not present:
+                change = Change("Add", put=(an_object(picture, number, class_uid=classes[0].uid),), picture=picture)
+            elif action == "d":
+                change = Change("Delete", drop=(present[0].ref,), picture=picture)
+            else:
+                fields = {"h": {"hidden": not present[-1].hidden}, "c": {"class_uid": classes[number % 2].uid}}[action]
+                change = Change("Edit", put=(replace(present[-1], **fields),), picture=picture)
+            before[picture].append(present)
+            project.apply(change)
+        final = {picture: project.objects(picture) for picture in before}
+        order = [picture for picture, snapshots in before.items() for _ in snapshots]
+        random.shuffle(order)
+        left = {picture: list(snapshots) for picture, snapshots in before.items()}
+        for picture in order:
+            assert project.undo(picture).left == ()
+            assert project.objects(picture) == left[picture].pop()
+        for picture in random.sample(order, len(order)):
+            assert project.redo(picture).left == ()
+        assert {picture: project.objects(picture) for picture in before} == final
