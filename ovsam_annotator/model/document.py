@@ -42,6 +42,9 @@ class Document:
     def __len__(self) -> int:
         return len(self._items)
 
+    def __bool__(self) -> bool:
+        return True  # an empty document is a document
+
     def __iter__(self) -> Iterator[Item]:
         return iter(self._items.values())
 
