@@ -1,8 +1,14 @@
-"""Quick figures for choosing masks: box and clicks, on the whole picture and with the zoom pass."""
+"""Quick figures for choosing masks while they train: box and clicks, on the whole picture and with the zoom pass.
+
+`python -m training.mask_eval --run RUN --data COCO.json --limit 60` reads the newest averaged weights of a mask run.
+The figures that count are those of `training.evaluate`, which asks the predictor.
+"""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
+from pathlib import Path  # noqa: TC003  the options are read from the annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,19 +16,43 @@ import torch
 import torch.nn.functional as F  # noqa: N812  the usual name
 from torch import Tensor
 
+from ovsam_core.config import named_config
 from ovsam_core.crops import window_inside
+from ovsam_core.errors import CheckpointError
 from ovsam_core.modeling.prompt_encoder import PromptTensors
+from training import checkpoints
+from training.args import command
 from training.mask_data import FILL, cut_window, load_objects, read_rgb
-from training.mask_task import deepest, next_clicks, normalise
+from training.mask_task import MaskTask, PromptArgs, deepest, next_clicks, normalise
+from training.starter_features import load_trunk
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
-    from training.mask_task import MaskTask
+__all__ = ["QuickArgs", "View", "main", "mask_figures"]
 
-__all__ = ["View", "mask_figures"]
+
+@dataclass
+class QuickArgs:
+    """Quick figures of a mask run.
+
+    Attributes:
+        run: folder of the mask run.
+        data: COCO file with its pictures in `images` beside it.
+        limit: objects to look at, spread evenly over the file.
+        clicks: clicks to simulate.
+        zoom: side of the zoom pass's crop, pixels.
+        smallest: least area of an object, pixels.
+        threads: processor threads; 0 leaves it to torch.
+    """
+
+    run: Path
+    data: Path
+    limit: int = 60
+    clicks: int = 3
+    zoom: int = 256
+    smallest: float = 1024.0
+    threads: int = 0
 
 
 @dataclass(frozen=True)
@@ -194,3 +224,26 @@ def _one(
 def _iou(logits: Tensor, truth: NDArray[np.bool_]) -> float:
     answer = (logits > 0).numpy()
     return float((answer & truth).sum() / max(1, (answer | truth).sum()))
+
+
+def main(args: QuickArgs) -> None:
+    """Print the figures of a run's newest checkpoint."""
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    newest = checkpoints.latest(args.run)
+    if newest is None:
+        raise CheckpointError(f"{args.run}: holds no checkpoint of the mask stage")
+    task = MaskTask(load_trunk(), named_config("starter"), PromptArgs())
+    fresh = task.start_from(checkpoints.load(newest).ema)
+    if fresh:
+        raise CheckpointError(f"{newest}: not of the starter's configuration: {', '.join(fresh[:5])}")
+    task.path.to(memory_format=torch.channels_last)
+    task.eval()
+    figures = mask_figures(
+        task, args.data, limit=args.limit, clicks=args.clicks, zoom=args.zoom, smallest=args.smallest
+    )
+    print(f"{newest.name} {args.data.name} " + " ".join(f"{k} {v:.3f}" for k, v in figures.items()))
+
+
+if __name__ == "__main__":
+    sys.exit(command(QuickArgs, main, program="python -m training.mask_eval"))

@@ -207,3 +207,16 @@ def test_an_efficientnet_has_four_maps():
     assert [tuple(m.shape[1:]) for m in maps] == [
         (c, s, s) for c, s in zip(trunk_channels(trunk), (16, 8, 4, 2), strict=True)
     ]
+
+
+def test_a_run_starts_from_another_with_other_windows():
+    task, other = task_of(seed=0), task_of(seed=1)
+    tensors = {k: v.clone() for k, v in other.trained_state().items()}
+    wide = "path.neck.blocks.0.attn.rel_pos_h"
+    tensors[wide] = tensors[wide][2:-2]
+    tensors["path.decoder.iou_token.weight"] = torch.zeros(1, 3)
+    del tensors["path.neck.pos_embed"]
+    assert sorted(task.start_from(tensors)) == ["path.decoder.iou_token.weight", "path.neck.pos_embed"]
+    mine = task.trained_state()
+    torch.testing.assert_close(mine[wide][[0, -1]], tensors[wide][[0, -1]])  # the ends stay the ends
+    torch.testing.assert_close(mine["path.skips.fine_in.weight"], tensors["path.skips.fine_in.weight"])
