@@ -237,10 +237,11 @@ def _turn(connection: sqlite3.Connection, ref: Ref, source: Columns | None, targ
         if current is not None:
             return False
         assert target is not None
+        fresh = target
         if ref.table == "object" and not _referents_exist(connection, target):
             return False
         _free_export_id(connection, ref, target)
-        return _fits(connection, lambda: _insert(connection, ref.table, [target]))
+        return _fits(connection, lambda: _insert(connection, ref.table, [fresh]))
     if current is None or any(current[c] != source[c] for c in source if c not in _STAMPS):
         return False
     if target is None:
@@ -253,7 +254,8 @@ def _turn(connection: sqlite3.Connection, ref: Ref, source: Columns | None, targ
         if not _referents_exist(connection, whole):
             return False
         target = {c: whole[c] for c in target}
-    return _fits(connection, lambda: _update(connection, ref, target))
+    values = target
+    return _fits(connection, lambda: _update(connection, ref, values))
 
 
 def _fits(connection: sqlite3.Connection, write: Callable[[], None]) -> bool:
