@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import json
-import types
-from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
+from collections.abc import Mapping  # noqa: TC003 - read from the annotations at run time
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Self
 
 from ovsam_core.errors import ModelError
+from ovsam_core.strict_json import nearest, read_strictly
 
 __all__ = [
     "VILD_TEMPLATES",
@@ -344,7 +343,7 @@ class ModelConfig:
             data = json.loads(text)
         except ValueError as error:
             raise ModelError(f"{where}: not JSON: {error}") from error
-        config: Self = _read(cls, data, where)
+        config: Self = read_strictly(cls, data, where)
         return config
 
     def to_json(self) -> str:
@@ -370,56 +369,8 @@ def named_config(name: str) -> ModelConfig:
     """
     path = _CONFIGS / f"{name}.json"
     if name not in named_configs():
-        raise ModelError(f"no configuration is called {name!r}{_nearest(name, named_configs())}")
+        raise ModelError(f"no configuration is called {name!r}{nearest(name, named_configs())}")
     return ModelConfig.from_json(path.read_bytes(), path.name)
-
-
-def _nearest(word: str, known: tuple[str, ...]) -> str:
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.4)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
-
-
-def _read(kind: Any, value: Any, where: str) -> Any:
-    """Turn parsed JSON into a value of the annotated type, or say which key is wrong."""
-    if is_dataclass(kind):
-        return _read_dataclass(kind, value, where)
-    origin, args = get_origin(kind), get_args(kind)
-    if origin is Literal:
-        if value not in args:
-            near = _nearest(str(value), tuple(str(a) for a in args))
-            raise ModelError(f"{where}: {value!r} is not one of {', '.join(map(repr, args))}{near}")
-        return value
-    if origin is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise ModelError(f"{where}: expected a list, got {value!r}")
-        if args[-1] is not Ellipsis and len(value) != len(args):
-            raise ModelError(f"{where}: expected {len(args)} values, got {len(value)}")
-        return tuple(_read(args[0], v, f"{where}[{i}]") for i, v in enumerate(value))
-    if origin in (Union, types.UnionType):
-        return None if value is None else _read(args[0], value, where)
-    if origin is Mapping:
-        if not isinstance(value, dict):
-            raise ModelError(f"{where}: expected an object, got {value!r}")
-        return value
-    if kind is float and type(value) is int:
-        return float(value)
-    if type(value) is not kind:
-        raise ModelError(f"{where}: expected {kind.__name__}, got {value!r}")
-    return value
-
-
-def _read_dataclass(kind: Any, value: Any, where: str) -> Any:
-    if not isinstance(value, dict):
-        raise ModelError(f"{where}: expected an object, got {value!r}")
-    hints = get_type_hints(kind)
-    known = tuple(f.name for f in fields(kind))
-    for key in value:
-        if key not in known:
-            raise ModelError(f"{where}: unknown key {key!r}{_nearest(key, known)}")
-    for f in fields(kind):
-        if f.name not in value and f.default is MISSING and f.default_factory is MISSING:
-            raise ModelError(f"{where}: key {f.name!r} is missing")
-    return kind(**{key: _read(hints[key], v, f"{where}: {key}") for key, v in value.items()})
 
 
 def _check(config: ModelConfig) -> None:
