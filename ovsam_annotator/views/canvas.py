@@ -311,6 +311,11 @@ class Canvas(QGraphicsView):
         return float(self.transform().m11())
 
     @property
+    def picture(self) -> PictureImage | None:
+        """The picture on show."""
+        return self._picture.picture
+
+    @property
     def composing(self) -> bool:
         """Whether masks are still being composed in the background."""
         return self._overlay.busy
