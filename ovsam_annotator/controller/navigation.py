@@ -244,7 +244,6 @@ class NavigationController(QObject):
             self._missing.discard(picture_id)
             self._encode.pop(picture_id, None)
         picture = session.pictures[picture_id]
-        self._canvas.show_picture(loaded.image)
         self._note_facts(session, picture, loaded)
         self._submit(picture_id)
 
@@ -252,6 +251,7 @@ class NavigationController(QObject):
             if self._session is not session or self._current != picture_id:
                 return
             row, items = found
+            self._canvas.show_picture(loaded.image)  # not earlier: a click before its document is there would be lost
             width, height = loaded.size_wh
             if any((item.row.mask.width, item.row.mask.height) != (width, height) for item in items):
                 self._other_size(picture_id, items, loaded)
