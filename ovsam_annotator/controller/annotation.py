@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ovsam_core.masks import Mask
     from ovsam_core.results import Candidate, Label
     from ovsam_core.store import ClassRow
+    from ovsam_core.vocabulary import Entry
 
 __all__ = ["AnnotationController", "Provenance"]
 
@@ -72,6 +73,7 @@ class AnnotationController(QObject):
         vocabulary_digest: of the names that are ranked; empty until there is one.
         overlap: the project's rule.
         hover: whether resting the pointer asks for a preview.
+        lookup: finds an entry of the whole vocabulary by its id.
         locked_class: uid of the class that every accepted object gets; empty for none.
         hint_changed: text for the status line: what a click or key would do now.
         accepted: (uid) of an object just made or refined.
@@ -104,6 +106,7 @@ class AnnotationController(QObject):
         self.hover = True
         self.locked_class = ""
         self._last_class = ""
+        self.lookup: Callable[[str], Entry | None] = lambda _: None
         self._session: Session | None = None
         self._prompt = PromptState()
         self._answer: _Answer | None = None
@@ -376,21 +379,21 @@ class AnnotationController(QObject):
         """A name from the list (its place from 1), or from the search (0)."""
         if self._answer is None or self._session is None:
             return
-        offered = {label.entry_id: (k, label) for k, label in enumerate(self.labels)}
-        if entry_id not in offered:
-            return
-        place, label = offered[entry_id]
-        row, extra = self._session.claim_class(entry_id, label.name)
-        self._finish(row, extra, place if rank else None, label.score)
+        offered = {label.entry_id: label.name for label in self.labels}
+        entry = self.lookup(entry_id)
+        name = offered.get(entry_id) or (entry.name if entry else "")
+        if name:
+            self.accept_named(entry_id, name, chosen_from_list=rank > 0)
 
-    def accept_named(self, entry_id: str, name: str) -> None:
+    def accept_named(self, entry_id: str, name: str, *, chosen_from_list: bool = False) -> None:
         """A name of the vocabulary that may not be among those on show."""
-        if self._answer is None or self._session is None:
+        if self._answer is None or self._session is None or self.waiting or not self._answer.shape.area:
+            self._finish(None, (), None)  # says why nothing can be accepted now, and accepts nothing
             return
         row, extra = self._session.claim_class(entry_id, name)
         offered = {label.entry_id: (k, label.score) for k, label in enumerate(self.labels)}
         place, score = offered.get(entry_id, (None, None))
-        self._finish(row, extra, place, score)
+        self._finish(row, extra, place if chosen_from_list else None, score)
 
     def accept_typed(self, name: str) -> None:
         """A name of the user's own."""

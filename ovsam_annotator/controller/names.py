@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_VOCABULARY", "PRESET_TITLES", "NamesController"]
 
-DEFAULT_VOCABULARY = "all"
+DEFAULT_VOCABULARY = "lvis"
+"""What masks are ranked among at first: everyday things, whose embeddings ship with the starter."""
+
+WHOLE_VOCABULARY = "all"
+"""What the search finds; a name chosen from it becomes a class of the project and is ranked from then on."""
+
 PRESET_TITLES = (
     ("all", "All names (22,000)"),
     ("lvis", "LVIS (1,203)"),
@@ -71,6 +76,8 @@ class NamesController(QObject):
         self._own: tuple[Entry, ...] = ()
         self._vocabulary: Vocabulary | None = None
         self._index: VocabularySearch | None = None
+        self._whole: VocabularySearch | None = None
+        self._entries: dict[str, Entry] = {}
         self._serial = 0
         self._text = ""
         label_list.search_changed.connect(self.search)
@@ -103,9 +110,9 @@ class NamesController(QObject):
 
     def entry(self, entry_id: str) -> Entry | None:
         """The entry with this id; None where the vocabulary does not have it."""
-        if self._vocabulary is None or entry_id not in self._vocabulary.index_of:
-            return None
-        return self._vocabulary[self._vocabulary.index_of[entry_id]]
+        if self._vocabulary is not None and entry_id in self._vocabulary.index_of:
+            return self._vocabulary[self._vocabulary.index_of[entry_id]]
+        return self._entries.get(entry_id)
 
     def send_again(self) -> None:
         """Have the names encoded by another model."""
@@ -140,12 +147,17 @@ class NamesController(QObject):
             self.progress.emit(0.0)
             self._segmenter.submit(EncodeText(self._vocabulary))
             self.ready.emit(self._vocabulary.digest)
+            if self._whole is None:
+                self._runner.run(_load_whole, self._take_whole, lambda error: self.failed.emit(str(error)))
 
         def failed(error: Exception) -> None:
             if serial == self._serial:
                 self.failed.emit(f"Vocabulary “{preset}”: {error}")
 
         self._runner.run(lambda: _load(preset, own), done, failed)
+
+    def _take_whole(self, found: tuple[VocabularySearch, dict[str, Entry]]) -> None:
+        self._whole, self._entries = found
 
     def take(self, answer: object) -> None:
         """An answer of the segmenter about names."""
@@ -166,16 +178,16 @@ class NamesController(QObject):
         if index is None or not text.strip():
             self._list.set_results(text, ())
             return
-        first = index.prefix(text, _LIMIT)
+        indexes = [index, *([self._whole] if self._whole is not None else [])]
+        first = _joined(found.prefix(text, _LIMIT) for found in indexes)
         self._show(text, first)
         if len(first) < _LIMIT:
 
             def done(more: list[Hit]) -> None:
                 if text == self._text and index is self._index:
-                    known = {hit.entry.id for hit in first}
-                    self._show(text, [*first, *(hit for hit in more if hit.entry.id not in known)][:_LIMIT])
+                    self._show(text, _joined((first, more)))
 
-            self._runner.run(lambda: index.fuzzy(text, _LIMIT), done)
+            self._runner.run(lambda: _joined(found.fuzzy(text, _LIMIT) for found in indexes), done)
 
     def _show(self, text: str, hits: Sequence[Hit]) -> None:
         scores = {label.entry_id: label.score for label in self._scores()}
@@ -192,6 +204,21 @@ class NamesController(QObject):
         if not any(normalise(row.name) == normalise(text) for row in found):
             found.append(data.SearchRow("", text.strip()))
         self._list.set_results(text, found)
+
+
+def _joined(parts: Iterable[Sequence[Hit]]) -> list[Hit]:
+    """Hits in order, each entry once."""
+    found: dict[str, Hit] = {}
+    for part in parts:
+        for hit in part:
+            found.setdefault(hit.entry.id, hit)
+    return list(found.values())[:_LIMIT]
+
+
+def _load_whole() -> tuple[VocabularySearch, dict[str, Entry]]:
+    """Index every name that ships with the program."""
+    vocabulary = Vocabulary.load(WHOLE_VOCABULARY)
+    return VocabularySearch(vocabulary), {entry.id: entry for entry in vocabulary}
 
 
 def _load(preset: str, own: Iterable[Entry]) -> tuple[Vocabulary, VocabularySearch]:

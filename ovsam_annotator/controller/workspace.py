@@ -110,6 +110,7 @@ class Workspace(QObject):
             window=window, segmenter=segmenter, runner=runner, provenance=self.annotation.provenance, parent=self
         )
         self.report = ReportController(view=window.report, parent=self)
+        self.annotation.lookup = self.names.entry
         self._commands = self._command_table()
         self._connect(answers)
         self.annotation.hover = preferences.settings.hover

@@ -298,3 +298,18 @@ def test_a_first_click_off_the_object_asks_for_one_on_it(loop):
     loop.click(positive=False)
     assert not loop.segmenter.requests
     assert "Start" in loop.said[-1]
+
+
+def test_a_name_found_by_the_search_is_accepted_though_it_was_not_offered(loop):
+    offered = {label.entry_id for label in loop.made().row.suggestions}
+    other = next(entry for entry in vocabulary() if entry.id not in offered)
+    loop.controller.lookup = {other.id: other}.get
+    loop.click(31, 21)
+    loop.answer()
+    loop.labels.name_chosen.emit("no such entry", 0)
+    assert len(loop.session.document) == 1
+    loop.labels.name_chosen.emit(other.id, 0)
+    item = list(loop.session.document)[-1]
+    assert loop.session.classes.name(item.row.class_uid) == other.name
+    assert item.row.rank is None
+    assert item.row.score is None

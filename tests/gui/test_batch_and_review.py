@@ -164,7 +164,7 @@ def test_the_search_finds_prefixes_at_once_and_misspelt_names_later(driver, fold
     driver.workspace.names.search("umbrela")
     driver.until(lambda: any("umbrella" in names for names in shown))
     entry = driver.workspace.names.vocabulary.find("umbrella")
-    driver.annotation.accept_named(entry.id, entry.name)
+    driver.window.label_list.name_chosen.emit(entry.id, 0)
     (item,) = driver.document
     assert driver.workspace.session.classes.name(item.row.class_uid) == "umbrella"
     assert set(NAMES) >= set(shown[0][:1])
