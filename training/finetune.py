@@ -339,8 +339,8 @@ def _guard(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         if old is not None and new is not None and new < old - (error or 0.0):
             raise GuardError(
                 f"refused: {words} on validation fell from {old:.3f} to {new:.3f}, by more than one standard error "
-                f"({error or 0.0:.3f}); nothing was written. More pictures or a lower --lr may help; --guard false "
-                "writes it all the same"
+                f"({error or 0.0:.3f}); nothing was written. More pictures or a lower --optim.lr may help; --guard "
+                "false writes it all the same"
             )
 
 
