@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -119,12 +119,6 @@ def clicks_to_reach(ious: Sequence[Sequence[float]], target: float) -> dict[str,
         reached += first is not None
         counts.append(float(first or len(row)))
     return {**mean(counts), "reached": reached / len(ious) if ious else None}
-
-
-def grouped(rows: Sequence[Mapping[str, Any]], key: str, value: str) -> dict[str, dict[str, float | int | None]]:
-    """Return the mean of `value` for each value of `key`."""
-    keys = sorted({row[key] for row in rows})
-    return {k: mean(row[value] for row in rows if row[key] == k) for k in keys}
 
 
 def _distance(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
