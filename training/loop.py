@@ -43,6 +43,7 @@ __all__ = [
     "OptimArgs",
     "TooManyBadPicturesError",
     "fit",
+    "learning_rate_factor",
     "make_accelerator",
 ]
 
