@@ -127,7 +127,9 @@ def _shrink(path: Path) -> None:
     if path.stat().st_size > LARGEST:
         from PIL import Image  # noqa: PLC0415 - needed for large files only
 
-        Image.open(path).convert("RGB").quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
+        Image.open(path).convert("RGB").quantize(256, kmeans=2, dither=Image.Dither.FLOYDSTEINBERG).save(
+            path, optimize=True
+        )
 
 
 def main() -> None:
@@ -158,7 +160,7 @@ def play(program: Application, out: Path, theme: str) -> None:
     """Three scenes: at work, the list of names, review."""
     window = program.window
     window.set_theme(theme)
-    window.resize(1360, 820)
+    window.resize(1280, 760)
     window.show()
     names_ready: list[str] = []
     program.workspace.names.ready.connect(names_ready.append)
@@ -168,27 +170,28 @@ def play(program: Application, out: Path, theme: str) -> None:
     person.wait("the vocabulary", lambda: bool(names_ready))
     QTest.qWait(1500)  # thumbnails
 
-    person.open("000000214753.jpg")
-    first, *others = person.objects("000000214753.jpg")
-    for name, x, y in others:
-        person.click(x, y)
-        person.accept(name)
+    person.open("000000126107.jpg")
+    first, second, *_ = person.objects("000000126107.jpg")
+    person.click(*second[1:])
+    person.accept(second[0])
     person.click(*first[1:])
     person.keep("window")
     person.accept(first[0])
 
-    window.command.emit("review.toggle")
-    QTest.qWait(400)
-    person.keep("review")
-    window.command.emit("review.toggle")
-
-    person.open("000000126107.jpg")
-    person.click(*person.objects("000000126107.jpg")[0][1:])
+    person.open("000000303818.jpg")
+    person.click(*person.objects("000000303818.jpg")[0][1:])
     names = window.label_list.geometry()
     mask = window.canvas.suggestion_rect().toAlignedRect()
     mask.translate(window.canvas.viewport().mapTo(window, QPoint(0, 0)))
-    around = names.united(mask).adjusted(-24, -24, 24, 24)
-    person.keep("names", around.intersected(window.rect()))
+    person.keep("names", names.united(mask).adjusted(-12, -12, 12, 12).intersected(window.rect()))
+
+    person.open("000000214753.jpg")
+    for name, x, y in person.objects("000000214753.jpg"):
+        person.click(x, y)
+        person.accept(name)
+    window.command.emit("review.toggle")
+    QTest.qWait(400)
+    person.keep("review")
 
 
 if __name__ == "__main__":

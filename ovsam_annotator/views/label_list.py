@@ -75,7 +75,7 @@ class LabelList(QFrame):
         self._search.unnamed.connect(self.unnamed_accepted)
         self._search.closed.connect(self._on_search_closed)
 
-        self._foot = QLabel(self.tr("1–9 accept · ⏎ highlighted · / search · Esc drop"))
+        self._foot = QLabel(self._keys_text())
         self._foot.setObjectName("faint")
         self._foot.setWordWrap(True)
 
@@ -134,6 +134,7 @@ class LabelList(QFrame):
         self.hide()
         self._suggestion = None
         self._model.clear()
+        self._foot.setText(self._keys_text())
         if had_keyboard:
             self.focus_back.emit()
 
@@ -179,7 +180,7 @@ class LabelList(QFrame):
         """Close the search line and give the keyboard back to the canvas."""
         self._search.hide()
         self._view.show()
-        self._foot.setText(self.tr("1–9 accept · ⏎ highlighted · / search · Esc drop"))
+        self._foot.setText(self._keys_text())
         if self._suggestion is None:
             self.hide()
         else:
@@ -195,6 +196,9 @@ class LabelList(QFrame):
     def searching(self) -> bool:
         """The search is open."""
         return self._search.isVisibleTo(self)
+
+    def _keys_text(self) -> str:
+        return self.tr("1–9 accept · ⏎ highlighted · / search · Esc drop")
 
     def _title_for(self, suggestion: Suggestion) -> str:
         if suggestion.empty:

@@ -57,7 +57,7 @@ class NameDelegate(QStyledItemDelegate):
         )
         left = rect.left() + 7 + unit * 1.2 + 8
         if row.colour is not None:
-            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setPen(text if chosen else Qt.PenStyle.NoPen)  # a ring, where the highlight has the same colour
             painter.setBrush(QColor(*row.colour))
             painter.drawEllipse(QRectF(left, rect.center().y() - unit * 0.25, unit * 0.5, unit * 0.5))
             left += unit * 0.75
