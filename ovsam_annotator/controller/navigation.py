@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject, Signal
 
 from ovsam_annotator.controller import rows
+from ovsam_annotator.controller.projects import find_moved
 from ovsam_annotator.controller.session import read_items
 from ovsam_annotator.inference.messages import Encode, Encoded, Failed, Predicted, Priority, Progress
 from ovsam_annotator.model.document import Document
@@ -111,6 +112,7 @@ class NavigationController(QObject):
         self._loading: set[int] = set()
         self._encode: dict[int, data.EncodeState] = {}
         self._missing: set[int] = set()
+        self._searched: set[int] = set()
         self._thumbnails: set[int] = set()
         pictures.picture_chosen.connect(self.open)
         pictures.thumbnails_wanted.connect(self.make_thumbnails)
@@ -133,6 +135,7 @@ class NavigationController(QObject):
         self._loading.clear()
         self._encode.clear()
         self._missing.clear()
+        self._searched.clear()
         self._thumbnails.clear()
         self._segmenter.prefetch(())
         self._canvas.show_picture(None)
@@ -218,9 +221,35 @@ class NavigationController(QObject):
             if self._session is not session:
                 return
             self._loading.discard(picture_id)
-            self._fail(picture_id, error)
+            key = session.pictures[picture_id].key if picture_id in session.pictures else None
+            if key and not session.read_only and picture_id == self._current and picture_id not in self._searched:
+                self._search(session, picture_id, key, error)
+            else:
+                self._fail(picture_id, error)
 
         self._runner.run(lambda: self._loader(picture_id, path), done, failed)
+
+    def _search(self, session: Session, picture_id: int, key: str, error: Exception) -> None:
+        """The file is gone or damaged: look for the same content elsewhere below the project's folder, once."""
+        self._searched.add(picture_id)
+        picture = session.pictures[picture_id]
+        folder = session.store.project.folder
+        self._canvas.set_encode_state(data.EncodeState.QUEUED, "Looking for the picture by its content")
+
+        def done(found: Path | None) -> None:
+            if self._session is not session:
+                return
+            if found is None:
+                self._fail(picture_id, error)
+                return
+            moved = replace(session.pictures[picture_id], path=session.store.project.relative(found))
+            session.put_picture(f"Find {found.name} again", moved)
+            self.hint_changed.emit(f"The picture had moved; it was found again: {found}")
+            if self._current == picture_id and session.document is None:
+                self._load(picture_id)
+
+        name = session.file_of(picture).name
+        self._runner.run(lambda: find_moved(folder, name, key), done, lambda _: self._fail(picture_id, error))
 
     def _fail(self, picture_id: int, error: Exception) -> None:
         text = str(error) if isinstance(error, PictureError) else f"The picture cannot be shown: {error!r}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,7 +128,20 @@ class PreferencesController(QObject):
 
     def show_models(self, current: str) -> None:
         """Fill the model menu."""
-        self._runner.run(self._models, lambda found: self._window.set_models(found, current))
+
+        def done(found: Sequence[data.ModelRow]) -> None:
+            seconds = self.settings.seconds
+            self._window.set_models([replace(row, seconds=seconds.get(row.model_id)) for row in found], current)
+
+        self._runner.run(self._models, done)
+
+    def note_speed(self, model_id: str, seconds: float) -> None:
+        """Remember how long a picture took: a running mean, so that one slow picture changes little."""
+        known = self.settings.seconds.get(model_id)
+        mean = seconds if known is None else 0.8 * known + 0.2 * seconds
+        self.keep("seconds", {**self.settings.seconds, model_id: round(mean, 3)})
+        if known is None:
+            self.show_models(model_id)
 
     def _display(self) -> data.DisplayOptions:
         s = self.settings

@@ -12,15 +12,15 @@ from natsort import natsorted
 
 from ovsam_annotator.controller.session import ProjectFacts, read_facts
 from ovsam_core.assets import asset_path
-from ovsam_core.errors import StoreError
+from ovsam_core.errors import PictureError, StoreError
 from ovsam_core.exchange import import_coco
-from ovsam_core.pictures import PICTURE_SUFFIXES
+from ovsam_core.pictures import PICTURE_SUFFIXES, picture_key
 from ovsam_core.store import SUFFIX, Project
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Opened", "open_paths", "open_sample", "pictures_below"]
+__all__ = ["Opened", "find_moved", "open_paths", "open_sample", "pictures_below"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +53,24 @@ def pictures_below(folder: Path) -> list[Path]:
             if os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES and not name.startswith(".")  # noqa: PTH122
         ]
     return [Path(path) for path in natsorted(found)]
+
+
+def find_moved(folder: Path, name: str, key: str) -> Path | None:
+    """Find a picture that was moved or renamed, by its content; files of the same name are looked at first.
+
+    Args:
+        folder: where to look, with all sub-folders.
+        name: file name that it had.
+        key: content key that it had.
+    """
+    files = pictures_below(folder)
+    for path in (*(p for p in files if p.name == name), *(p for p in files if p.name != name)):
+        try:
+            if picture_key(path) == key:
+                return path
+        except PictureError:
+            continue
+    return None
 
 
 def open_paths(paths: Sequence[Path]) -> Opened:

@@ -24,7 +24,7 @@ from ovsam_annotator.controller.reports import ReportController
 from ovsam_annotator.controller.review import ReviewController
 from ovsam_annotator.controller.session import Session, read_items
 from ovsam_annotator.controller.store_service import StoreService
-from ovsam_annotator.inference.messages import Failed, ModelReady, SelectModel
+from ovsam_annotator.inference.messages import Encoded, Failed, ModelReady, SelectModel
 from ovsam_annotator.model.editing import Overlap
 from ovsam_annotator.views import data
 
@@ -224,6 +224,8 @@ class Workspace(QObject):
         match answer:
             case ModelReady():
                 self._model_ready(answer)
+            case Encoded() if not answer.cached and self.annotation.provenance.model_id:
+                self.preferences.note_speed(self.annotation.provenance.model_id, answer.seconds)
             case Failed() if answer.stage == "loading":
                 self._window.show_message(data.Message("model", answer.text, answer.advice, "error"))
         self.annotation.take(answer)

@@ -40,6 +40,7 @@ class Settings:
         keys: keys that differ from the defaults, by command id.
         recent: project files, newest first.
         layout: size and docks of the window.
+        seconds: seconds a picture measured on this machine, by model id.
     """
 
     theme: Literal["system", "light", "dark"] = "system"
@@ -53,6 +54,7 @@ class Settings:
     keys: dict[str, tuple[str, ...]] = field(default_factory=dict)
     recent: tuple[str, ...] = ()
     layout: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
 
     def with_recent(self, path: str) -> Settings:
         """Put a project at the head of the recent ones."""
@@ -111,6 +113,8 @@ def _checked(values: dict[str, Any]) -> dict[str, Any]:
             result[item.name] = tuple(str(v) for v in value)[:_RECENT]
         elif item.name == "keys" and isinstance(value, dict):
             result[item.name] = {str(k): tuple(map(str, v)) for k, v in value.items() if isinstance(v, (list, tuple))}
+        elif item.name == "seconds" and isinstance(value, dict):
+            result[item.name] = {str(k): float(v) for k, v in value.items() if isinstance(v, (int, float))}
         elif item.name == "layout" and isinstance(value, dict):
             result[item.name] = value
     return result

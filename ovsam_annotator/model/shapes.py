@@ -71,8 +71,8 @@ def pixel_shape(pixels: NDArray[np.bool_], x: int = 0, y: int = 0) -> MaskShape:
 def trace_loops(pixels: NDArray[np.bool_], x: int = 0, y: int = 0) -> tuple[NDArray[np.int32], ...]:
     """Trace every outline of a (h, w) bool array along pixel edges, corners only.
 
-    Pixels that touch at a corner only stay apart (4-neighbourhood): a loop may touch itself there, it never crosses. The
-    inside lies on the right hand of the direction of travel in a picture whose y axis points down.
+    Pixels that touch at a corner only stay apart (4-neighbourhood): a loop may touch itself there, it never crosses.
+    The inside lies on the right hand of the direction of travel in a picture whose y axis points down.
 
     Args:
         pixels: (h, w) bool.

@@ -131,3 +131,16 @@ def test_a_click_while_the_picture_is_encoded_is_kept(qtbot, folder, tmp_path):
     finally:
         gate.set()
         assert stop(driver) == 0
+
+
+def test_a_moved_picture_is_found_again_by_its_content(driver, folder):
+    driver.open(folder)
+    driver.point(60, 40)
+    driver.key(Qt.Key.Key_1)
+    driver.settle()
+    (folder / "deeper").mkdir()
+    (folder / "0.png").rename(folder / "deeper" / "renamed.png")
+    driver.open(folder / "pictures.ovsam")
+    assert len(driver.document) == 1
+    driver.settle()
+    assert driver.project.picture(1).path == "deeper/renamed.png"
