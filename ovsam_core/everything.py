@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["by_boxes", "by_grid", "grid_points", "suppress"]
 
 _CHUNK = 32
-_SURE = 0.5  # least predicted IoU of a mask that nobody asked for
-_STABLE = 0.6  # least IoU of the mask at the logits +1 and -1
+_STABLE = 0.4  # least IoU of the mask at the logits +1 and -1
 _SAME = 0.7  # mask IoU above which two answers are the same object
 _COMPARE = 64  # side of the masks that duplicates are compared at, cells
 _LARGEST_GRID = 256
@@ -47,14 +46,18 @@ def grid_points(size_hw: tuple[int, int], grid: int) -> list[tuple[float, float]
 
 @torch.inference_mode()
 def by_grid(
-    look: Look, grid: int, progress: Callable[[float], None] | None, cancelled: Callable[[], bool] | None
+    look: Look,
+    grid: int,
+    quality: float,
+    progress: Callable[[float], None] | None,
+    cancelled: Callable[[], bool] | None,
 ) -> list[Prediction]:
     """Answer a grid of clicks, keep what is sure, stable and not there already; largest first."""
     prompts = [Prompt.of(points=[xy]) for xy in grid_points(look.embedding.size_hw, grid)]
     kept: list[tuple[Prompt, Tensor, float, Tensor]] = []
     for start in range(0, len(prompts), _CHUNK):
         part = prompts[start : start + _CHUNK]
-        kept += _sure_ones(look, part)
+        kept += _sure_ones(look, part, quality)
         _report(progress, cancelled, _DECODING * min(1, (start + _CHUNK) / len(prompts)))
     if not kept:
         return []
@@ -103,7 +106,7 @@ def suppress(logits: Tensor, scores: Tensor, same: float) -> Tensor:
     return order[torch.from_numpy(alive)]
 
 
-def _sure_ones(look: Look, prompts: Sequence[Prompt]) -> list[tuple[Prompt, Tensor, float, Tensor]]:
+def _sure_ones(look: Look, prompts: Sequence[Prompt], quality: float) -> list[tuple[Prompt, Tensor, float, Tensor]]:
     """Decode clicks and return prompt, logits, score and token of the answers worth keeping."""
     decoded = decode(look, look.features, look.embedding, look.side, prompts)
     scores = predicted_iou(decoded)
@@ -111,7 +114,7 @@ def _sure_ones(look: Look, prompts: Sequence[Prompt]) -> list[tuple[Prompt, Tens
     rows = torch.arange(len(prompts))
     logits = decoded.logits[rows.to(look.device), best.to(look.device)]  # (N, h, w)
     stable = (logits > 1).sum((1, 2)) / (logits > -1).sum((1, 2)).clamp(min=1)
-    good = (scores[rows, best] >= _SURE) & (stable.cpu() >= _STABLE) & (logits > 0).flatten(1).any(1).cpu()
+    good = (scores[rows, best] >= quality) & (stable.cpu() >= _STABLE) & (logits > 0).flatten(1).any(1).cpu()
     return [
         (prompts[i], logits[i].clone(), float(scores[i, best[i]]), decoded.label_tokens[i])
         for i in good.nonzero()[:, 0].tolist()

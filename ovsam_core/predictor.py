@@ -43,6 +43,9 @@ __all__ = ["ModelInfo", "OvsamPredictor", "load_predictor"]
 RANDOM_MODEL = "tiny"
 """The named configuration that can be loaded without weights: small, random, the same everywhere."""
 
+LEAST_QUALITY = 0.4
+"""Predicted IoU from which on a mask that nobody asked for is worth offering."""
+
 _CHUNK = 32  # prompts in one forward pass of the decoder
 _LIVE = 2  # embeddings kept ready on the device
 _VOCABULARIES = 4  # encoded vocabularies kept by their digest
@@ -261,6 +264,7 @@ class OvsamPredictor:
         *,
         grid: int | None = None,
         boxes: ArrayLike | None = None,
+        quality: float = LEAST_QUALITY,
         vocabulary: Vocabulary | EncodedVocabulary | str | None = None,
         top_k: int = 9,
         picture: NDArray[np.uint8] | Picture | None = None,
@@ -273,6 +277,7 @@ class OvsamPredictor:
             embedding: of the picture; the current one by default.
             grid: points along the longer side, 16 by default; not together with `boxes`.
             boxes: (N, 4) xyxy picture pixels; each is answered, none suppressed.
+            quality: least predicted IoU of a mask that a grid point found; given boxes are all answered.
             vocabulary: as in `predict`.
             top_k: how many names each.
             picture: as in `predict`.
@@ -291,7 +296,7 @@ class OvsamPredictor:
         if boxes is not None and grid is not None:
             raise PromptError("everything takes a grid or boxes, not both")
         if boxes is None:
-            return everything.by_grid(look, 16 if grid is None else grid, progress, cancelled)
+            return everything.by_grid(look, 16 if grid is None else grid, quality, progress, cancelled)
         prompts = [Prompt.of(box=box) for box in np.asarray(boxes, np.float32).reshape(-1, 4)]
         for prompt in prompts:
             check_prompt(prompt, embedding.size_hw)

@@ -6,8 +6,9 @@ Example:
 
 from __future__ import annotations
 
+import argparse
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ovsam_core.cli.common import (
     DEFAULT_VOCABULARY,
@@ -19,9 +20,6 @@ from ovsam_core.cli.common import (
     write_json,
 )
 from ovsam_core.cli.predict import box, positive
-
-if TYPE_CHECKING:
-    import argparse
 
 __all__ = ["add_arguments", "run"]
 
@@ -35,6 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     where.add_argument(
         "--box", metavar="X1,Y1,X2,Y2", type=box, action="append", help="answer this box instead; may be repeated"
+    )
+    parser.add_argument(
+        "--quality", metavar="Q", type=_share, default=0.4, help="least predicted IoU of a grid's masks (default: 0.4)"
     )
     parser.add_argument(
         "--vocabulary", metavar="NAME|FILE", default=DEFAULT_VOCABULARY, help=f"(default: {DEFAULT_VOCABULARY})"
@@ -65,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
             embedding,
             grid=None if args.box else args.grid,
             boxes=args.box,
+            quality=args.quality,
             vocabulary=encoded,
             top_k=args.top_k,
             picture=picture,
@@ -90,3 +92,13 @@ def run(args: argparse.Namespace) -> int:
             name = f"{best.score:6.1%}  {best.name}" if best else ""
             print(f"{x},{y},{x + w},{y + h}  quality {prediction.best.predicted_iou:.2f}  {name}")
     return 0
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 0 to 1")
+    return value

@@ -422,6 +422,7 @@ def test_everything_keeps_one_of_each(predictor, embedding, monkeypatch):
 def test_everything_drops_what_is_unsure_or_unstable(predictor, embedding, monkeypatch):
     set_answer(monkeypatch, blob(4, 4, 12, 12)[None], torch.tensor([0.3]))
     assert predictor.everything(embedding, grid=3) == []
+    assert len(predictor.everything(embedding, grid=3, quality=0.2)) == 1
     set_answer(monkeypatch, (blob(4, 4, 12, 12) / 10)[None], torch.tensor([0.9]))
     assert predictor.everything(embedding, grid=3) == []
 
