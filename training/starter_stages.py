@@ -104,7 +104,9 @@ def _map_views() -> tuple[tuple[str, features.View], ...]:
     return ("objects", plain), ("objects", turned), ("persons", plain)
 
 
-def learn_joint(data: Path, folder: Path, out: Path, args: NameArgs, *, held_out: bool = False) -> JointSpace:
+def learn_joint(
+    data: Path, folder: Path, out: Path, args: NameArgs, *, held_out: bool = False, without: Sequence[int] = ()
+) -> JointSpace:
     """Learn the joint space from the extracted features and keep it in `out` (.safetensors).
 
     Args:
@@ -113,19 +115,22 @@ def learn_joint(data: Path, folder: Path, out: Path, args: NameArgs, *, held_out
         out: an existing file is read instead.
         args: how.
         held_out: leave out a fifth of the COCO pictures, which calibration then uses.
+        without: COCO classes that nothing is learnt from.
     """
     sources, trunk = open_sources(data, held_share=args.held_share), features.load_trunk()
     classifier = trunk.classifier.weight.detach().clone(), trunk.classifier.bias.detach().clone()  # type: ignore[union-attr]
     if out.exists():
         return load_joint(out, args.joint)
     names = name_sets(sources, MiniLM.from_package())
-    space = train_joint(_bags(sources, folder, args, held_out=held_out), classifier, names, args.joint)
+    bags = _bags(sources, folder, args, held_out=held_out, without=without)
+    names["object"].allowed[list(without)] = False
+    space = train_joint(bags, classifier, names, args.joint)
     out.parent.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.contiguous() for name, tensor in space.state_dict().items()}, out)
     return space
 
 
-def _bags(sources: Sources, folder: Path, args: NameArgs, *, held_out: bool) -> list[Bag]:
+def _bags(sources: Sources, folder: Path, args: NameArgs, *, held_out: bool, without: Sequence[int] = ()) -> list[Bag]:
     def read(name: str) -> Tensor:
         return torch.from_numpy(np.load(folder / f"{name}.npy").astype(np.float32))  # (N, 2, C)
 
@@ -134,6 +139,7 @@ def _bags(sources: Sources, folder: Path, args: NameArgs, *, held_out: bool) -> 
 
     objects = labels("objects")
     used = ~held_pictures(sources.objects) if held_out else torch.ones(len(objects), dtype=torch.bool)
+    used &= ~torch.isin(objects, torch.tensor(without, dtype=torch.int64))
     parts = [read(f"objects-crop{index}") for index in range(len(features.CROP_VIEWS))]
     parts += [read("objects-roi"), read("objects-roi-flip")]
     bags = [Bag("object", part[used][:, pool], objects[used]) for part in parts for pool in (0, 1)]
