@@ -251,7 +251,12 @@ def _trained(args: AblateArgs, switch: Switch, config: ModelConfig) -> Path:
     hashes = load_model(start).config.hashes
     chain = args.out / "runs" / f"{hashes.encoder[:12]}-{hashes.head[:12]}-{_prompt_key(switch)}"
     model = start
-    loop = {"max_steps": args.distil_steps, "batch_size": args.batch_size, "device": args.device, "seed": args.seed}
+    loop: dict[str, Any] = {
+        "max_steps": args.distil_steps,
+        "batch_size": args.batch_size,
+        "device": args.device,
+        "seed": args.seed,
+    }
     if switch.distil:
         distil(
             DistillArgs(

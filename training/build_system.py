@@ -51,7 +51,7 @@ def build_system(args: EvaluateArgs, vocabulary: Vocabulary | None) -> System:
         encoded = encode_with_contexts(args.model, args.coop, vocabulary)
     elif vocabulary is not None:
         encoded = predictor.encode_vocabulary(vocabulary)
-    return CropSystem(args.baseline, predictor, encoded, sam)  # type: ignore[arg-type]
+    return CropSystem(args.baseline, predictor, encoded, sam)
 
 
 def _sam(args: EvaluateArgs) -> System:

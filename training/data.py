@@ -207,7 +207,7 @@ class PromptSamples(_Samples):
             if cut is not None:
                 padded[row, : cut.shape[0], : cut.shape[1]] = cut
         has_mask = np.array([masks[i] is not None for i in chosen], bool)
-        kept_boxes = np.stack([boxes[i] for i in chosen]) if chosen else np.zeros((0, 4), np.float32)  # type: ignore[arg-type,misc]
+        kept_boxes = np.stack([boxes[i] for i in chosen]) if chosen else np.zeros((0, 4), np.float32)  # type: ignore[misc]
         return {
             "pixels": _pixels(view, picture.rgb, self.settings),
             "boxes": torch.from_numpy(kept_boxes),

@@ -23,7 +23,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, gather_object
 from torch.utils.data import DataLoader
 
-from ovsam_core.errors import OvsamError
+from ovsam_core.errors import CheckpointError, OvsamError
 from training import checkpoints
 from training.args import as_dict, differences, to_yaml
 from training.args import save as save_args
@@ -280,7 +280,9 @@ class _Run:
         self.wrapped = self.accelerator.prepare_model(task)
         self.trained = [p for p in task.parameters() if p.requires_grad]
         self.ema: dict[str, Tensor] = {}
-        self.step, self.best, self.best_step, self.stale = 0, None, None, 0
+        self.step = self.stale = 0
+        self.best: float | None = None
+        self.best_step: int | None = None
         self.saved = -1  # step of the last checkpoint written here
         self.bad: dict[str, str] = {}
         self.smooth: float | None = None
@@ -295,7 +297,7 @@ class _Run:
     def _prepare(self, config: object | None) -> None:
         found = checkpoints.latest(self.out)
         if found and self.loop.resume == "never":
-            raise checkpoints.CheckpointError(f"{found}: the folder holds a run; use --resume auto or another folder")
+            raise CheckpointError(f"{found}: the folder holds a run; use --resume auto or another folder")
         if found:
             self._resume(checkpoints.load(found, self.task.architecture()))
         elif self.optim.ema:

@@ -81,6 +81,12 @@ class AdapterTask(Task):
         anchor: weight of the anchor.
     """
 
+    network: OVSAM
+    rows: Tensor
+    entry_of_row: Tensor
+    others: Tensor
+    class_weight: Tensor
+
     def __init__(
         self,
         network: OVSAM,
@@ -116,14 +122,20 @@ class AdapterTask(Task):
         terms = {"names": each.sum() / totals["names"].clamp(min=1e-6)}
         if len(self.others):
             share = self.class_weight[labels].sum() / totals["names"]
-            still = 1 - (self.network.head(self.others) * self.others).sum(1)  # type: ignore[misc]
+            still = 1 - (self._adapted(self.others) * self.others).sum(1)
             terms["anchor"] = self.anchor * still.mean() * share
         return terms
 
     def scores(self, vectors: Tensor) -> Tensor:
         """Return (N, K + 1) logits of frozen embeddings, background last."""
-        adapted = self.network.head(vectors)  # type: ignore[misc]
-        return class_logits(adapted, self.rows, self.entry_of_row, self.classes, self.network.logit_scale)
+        return class_logits(
+            self._adapted(vectors), self.rows, self.entry_of_row, self.classes, self.network.logit_scale
+        )
+
+    def _adapted(self, vectors: Tensor) -> Tensor:
+        assert self.network.head is not None  # the constructor was given a network with an adapter
+        adapted: Tensor = self.network.head(vectors)
+        return adapted
 
 
 @torch.no_grad()

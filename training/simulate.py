@@ -75,7 +75,7 @@ def simulate(args: SimulateArgs) -> dict[str, Any]:
     sizes = {"all": run.objects} | {
         s: [o for o in run.objects if metrics.size_of(o.thing.area) == s] for s in ("small", "medium", "large")
     }
-    report = {
+    report: dict[str, Any] = {
         "system": system.name,
         "n": len(run.objects),
         "max_clicks": args.clicks,

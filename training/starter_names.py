@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -159,7 +159,7 @@ def train_joint(
     features = torch.cat([bag.features for bag in bags]).float()
     labels = torch.cat([bag.labels for bag in bags])
     kind = torch.cat([torch.full((len(bag.labels),), kinds.index(bag.kind)) for bag in bags])
-    soft = torch.cat([functional.linear(part, *classifier).softmax(1) for part in features.split(4096)])
+    soft = torch.cat([functional.linear(part, *classifier).softmax(1) for part in torch.split(features, 4096)])
     groups = [(kind == index).nonzero()[:, 0] for index in range(3)]
     shares = [(group, share) for group, share in zip(groups, args.shares, strict=True) if len(group)]
     weight = _class_weights(labels[groups[0]], len(names["object"].allowed), args.class_power)
@@ -215,7 +215,7 @@ def _joint_loss(
         loss = loss + (each * weight[labels[objects]]).mean()
     if len(named):
         loss = loss + args.named * functional.cross_entropy(logits("named", named), labels[named])
-    return cast("Tensor", loss)
+    return loss
 
 
 def mean_embedding(parts: Sequence[Tensor], shares: Sequence[float] | None = None) -> Tensor:

@@ -88,7 +88,7 @@ def main(args: OpenArgs) -> dict[str, Any]:
     chance = np.random.default_rng(args.seed)
     away = sorted(int(i) for i in chance.permutation(np.arange(1, len(coco)))[: args.held])  # person stays
     trunk = features.load_trunk()
-    classifier = trunk.classifier.weight.detach(), trunk.classifier.bias.detach()  # type: ignore[union-attr]
+    classifier = trunk.classifier.weight.detach(), trunk.classifier.bias.detach()  # type: ignore[union-attr,operator]
     sources = open_sources(args.data, held_share=args.learning.held_share)
     sets = name_sets(sources, MiniLM.from_package())
     file = args.names / f"joint-without-{args.held}.safetensors"

@@ -118,7 +118,7 @@ def learn_joint(
         without: COCO classes that nothing is learnt from.
     """
     sources, trunk = open_sources(data, held_share=args.held_share), features.load_trunk()
-    classifier = trunk.classifier.weight.detach().clone(), trunk.classifier.bias.detach().clone()  # type: ignore[union-attr]
+    classifier = trunk.classifier.weight.detach().clone(), trunk.classifier.bias.detach().clone()  # type: ignore[union-attr,operator]
     if out.exists():
         return load_joint(out, args.joint)
     names = name_sets(sources, MiniLM.from_package())
@@ -181,9 +181,9 @@ def learn_text(folder: Path, space: JointSpace, out: Path, args: NameArgs) -> fl
     tower, tokenizer = build_model(config, seed=args.tower.seed).text, make_tokenizer(config)
     teacher = MiniLM.from_package()
     with torch.no_grad():
-        lesson = Lesson(phrases, torch.cat([space.text(part) for part in vectors.split(4096)]), core)
+        lesson = Lesson(phrases, torch.cat([space.text(part) for part in torch.split(vectors, 4096)]), core)
         if not (out / "state.pt").exists():
-            start_tokens(tower, tokenizer, lambda words: space.text(_in_parts(teacher, words)))  # type: ignore[arg-type]
+            start_tokens(tower, tokenizer, lambda words: space.text(_in_parts(teacher, words)))
     train_tower(tower, tokenizer, lesson, out, args.tower)
     return agreement(tower, tokenizer, lesson)
 

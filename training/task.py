@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Task", "freeze", "parameter_groups", "train_only"]
 
+_Network = TypeVar("_Network", bound=nn.Module)
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)  # noqa: SLF001  the common base of all of them
 
 
@@ -79,7 +80,7 @@ def freeze(module: nn.Module) -> nn.Module:
     return module
 
 
-def train_only(network: nn.Module, parts: Sequence[str], frozen: Sequence[str] = ()) -> nn.Module:
+def train_only(network: _Network, parts: Sequence[str], frozen: Sequence[str] = ()) -> _Network:
     """Freeze all of `network` but the named submodules, and of those again what `frozen` names.
 
     Args:

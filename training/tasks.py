@@ -57,6 +57,8 @@ class Sam2Clip(Task):
         teacher: batch → (B, C, S/16, S/16) features; a frozen SAM run live, or dumped features.
     """
 
+    network: OVSAM
+
     def __init__(self, network: OVSAM, teacher: Callable[[Mapping[str, Any]], Tensor]) -> None:
         super().__init__()
         self.network = train_only(network, ("neck",))
@@ -88,6 +90,9 @@ class Clip2Sam(Task):
             encoder learns.
     """
 
+    network: OVSAM
+    rows: Tensor
+    entry_of_row: Tensor
     may_skip = True  # the official decoder has parameters that take no part; class-only batches have no masks
 
     def __init__(
@@ -246,7 +251,7 @@ class Clip2Sam(Task):
         if network.config.head.label_token_classifies:
             return self._names_by_token(batch, index, features, tokens, logits, total)
         # The region decides, not the prompt: each object is embedded once, from its true box (official: gen_box False).
-        unique, inverse = rows.unique(return_inverse=True)
+        unique, inverse = torch.unique(rows, return_inverse=True)
         masks = batch["masks"][index][unique].float() * 12 - 6
         regions = network.region_head(features, boxes[unique], masks)[inverse]
         return self._class_loss(regions, labels[rows], total)

@@ -129,7 +129,7 @@ def train_tower(
             group["lr"] = args.lr * _schedule(step, args)
         loss = (1 - (embed_text(tower, tokens) * targets).sum(1)).mean()
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(tower.parameters(), 1.0)
         optimiser.step()
         decay = min(args.ema, (step + 1) / (step + 10))

@@ -135,7 +135,8 @@ def _match(
 
     def keys(points: NDArray[np.int64], side: NDArray[np.bool_]) -> NDArray[np.int64]:
         here = touching[points[:, 0], points[:, 1]]
-        return (points[:, 0] * width + points[:, 1]) * 2 + (here & side)
+        found: NDArray[np.int64] = (points[:, 0] * width + points[:, 1]) * 2 + (here & side)
+        return found
 
     key_end = keys(ends, ends[:, 2] > 0)
     key_start = keys(starts, (starts[:, 2] > 0) == same_hand)

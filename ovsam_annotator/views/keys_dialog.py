@@ -87,7 +87,8 @@ class KeysDialog(QDialog):
         layout.addWidget(self._warning)
         layout.addWidget(self._buttons)
         self._refresh()
-        self._tree.setCurrentItem(self._tree.topLevelItem(0))
+        if (first := self._tree.topLevelItem(0)) is not None:
+            self._tree.setCurrentItem(first)
 
     def sizeHint(self) -> QSize:  # noqa: N802
         """Grows with the font."""

@@ -32,11 +32,12 @@ class TileStyle:
     outline: int
 
 
-def stretch(pixels: NDArray[np.uint16], window: tuple[float, float]) -> NDArray[np.uint8]:
+def stretch(pixels: NDArray[np.uint8] | NDArray[np.uint16], window: tuple[float, float]) -> NDArray[np.uint8]:
     """Map a value range to 0 … 255 for display; values outside it are clipped."""
     low, high = window
     scale = 255.0 / max(high - low, 1e-6)
-    return np.clip((pixels.astype(np.float32) - low) * scale + 0.5, 0, 255).astype(np.uint8)
+    shown: NDArray[np.uint8] = np.clip((pixels.astype(np.float32) - low) * scale + 0.5, 0, 255).astype(np.uint8)
+    return shown
 
 
 def picture_tile(
@@ -56,7 +57,7 @@ def picture_tile(
     """
     cut = level[y : y + size, x : x + size]
     rgb = stretch(cut, window or (0, 65535)) if cut.dtype == np.uint16 else cut
-    return cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2BGRA)
+    return np.asarray(cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2BGRA), np.uint8)
 
 
 def compose_tile(

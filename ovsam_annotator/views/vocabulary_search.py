@@ -96,9 +96,8 @@ class VocabularySearch(QWidget):
             self._results.setCurrentRow((self._results.currentRow() + step) % count)
 
     def _take(self) -> None:
-        item = self._results.currentItem()
-        if item is not None:
-            self._take_item(item)
+        if self._results.currentRow() >= 0:
+            self._take_item(self._results.currentItem())
         elif self._field.text().strip():
             self.typed.emit(self._field.text().strip())
 
