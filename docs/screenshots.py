@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from PySide6.QtGui import QPixmap
 
-LIMIT_S = 180  # a slow machine may take so long to load the model
+LIMIT_S = 300  # a slow machine may take so long to load the model
 LARGEST = 400_000  # bytes of a picture in the README
 LEFT, NO_KEY = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
 
