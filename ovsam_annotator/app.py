@@ -6,6 +6,7 @@ import argparse
 import faulthandler
 import logging
 import logging.handlers
+import os
 import sys
 import threading
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from ovsam_annotator.inference.fake import FAKE_MODEL, FakeEngine
 from ovsam_annotator.inference.messages import SelectModel
 from ovsam_annotator.inference.process import ProcessEngine
 from ovsam_annotator.inference.worker import InferenceWorker
-from ovsam_annotator.model.settings import Settings, load_settings
+from ovsam_annotator.model.settings import Settings, config_folder, load_settings
 from ovsam_annotator.views import data
 from ovsam_annotator.views.icons import read_icons
 from ovsam_annotator.views.main_window import MainWindow
@@ -144,8 +145,9 @@ class _LastResort(QObject):
 
 
 def log_file() -> Path:
-    """Where the program writes what happened."""
-    return user_log_path("ovsam", appauthor=False) / "annotator.log"
+    """Where the program writes what happened: in the platform's place, or beside the settings of `$OVSAM_CONFIG`."""
+    folder = config_folder() if os.environ.get("OVSAM_CONFIG") else user_log_path("ovsam", appauthor=False)
+    return folder / "annotator.log"
 
 
 def _start_log() -> None:
