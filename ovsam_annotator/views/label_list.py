@@ -93,7 +93,8 @@ class LabelList(QFrame):
         view = QListView()
         view.setAccessibleName(self.tr("Names, best first"))
         view.setModel(self._model)
-        view.setItemDelegate(NameDelegate(view))
+        self._delegate = NameDelegate(view)
+        view.setItemDelegate(self._delegate)
         view.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         view.setMouseTracking(True)
         view.setFrameShape(QFrame.Shape.NoFrame)
@@ -111,6 +112,7 @@ class LabelList(QFrame):
         self._suggestion = suggestion
         self._marks = tuple(marks_xy)
         if not same_names:
+            self._delegate.branches = len({row.decided_by for row in suggestion.names}) > 1
             self._model.clear()
             for number, row in enumerate(suggestion.names[:MAX_ROWS], 1):
                 item = QStandardItem(row.name)

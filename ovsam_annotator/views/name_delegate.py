@@ -24,6 +24,7 @@ class NameDelegate(QStyledItemDelegate):
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
+        self.branches = True  # the list switches it off where one branch decided every row: that tells nothing
 
     def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> QSize:  # noqa: ARG002, N802
         """Height follows the font, so that 200 per cent text is not clipped."""
@@ -64,7 +65,7 @@ class NameDelegate(QStyledItemDelegate):
         right = self._score(painter, rect, row.score, metrics, text)
         small = QFont(font)
         small.setPointSizeF(max(6.0, font.pointSizeF() * 0.8))
-        hint = BRANCH_HINTS.get(row.decided_by, row.decided_by) if row.decided_by != "head" else ""
+        hint = BRANCH_HINTS.get(row.decided_by, row.decided_by) if self.branches and row.decided_by != "head" else ""
         if row.decided_by == "memory" and row.examples:
             hint = f"{hint} ·{row.examples}"
         hint_width = QFontMetrics(small).horizontalAdvance(hint) + 8 if hint else 0
