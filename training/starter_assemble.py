@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path  # noqa: TC003  the options are read from the annotations
@@ -12,7 +14,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from ovsam_core.checkpoint import save_model
+from ovsam_core.checkpoint import load_model, save_model
 from ovsam_core.config import ModelConfig, named_config
 from ovsam_core.errors import CheckpointError
 from ovsam_core.modeling.build import build_model
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
     from ovsam_core.modeling.ovsam import OVSAM
 
-__all__ = ["PartArgs", "assemble", "mask_weights"]
+__all__ = ["PartArgs", "assemble", "mask_weights", "refresh_card"]
 
 _MASK_PARTS = {"path.neck.": "neck.", "path.skips.": "skips.", "path.decoder.": "mask_decoder."}
 
@@ -40,10 +42,12 @@ class PartArgs:
         names: folder of the name stages: `names.safetensors` with tensors named as in the model
             (`backbone.visual.head.`, `head.`, `text.`), `config.json` with the settings they change, and any merge
             list. None leaves these parts as they are initialised.
+        base: model directory whose other parts stay as they are, trunk and settings among them.
     """
 
     masks: Path | None = None
     names: Path | None = None
+    base: Path | None = None
 
 
 def mask_weights(source: Path) -> dict[str, Tensor]:
@@ -79,13 +83,7 @@ def assemble(parts: PartArgs, trunk: nn.Module, out: Path) -> ModelConfig:
     Raises:
         CheckpointError: a part is missing tensors or brings some that the model does not have.
     """
-    config = named_config("starter")
-    if parts.names is not None:
-        config = _changed(config, parts.names / "config.json")
-    model = build_model(config, directory=parts.names)
-    inner = model.backbone.visual.get_submodule("trunk")
-    wanted = inner.state_dict()  # the trunk without its classifier
-    inner.load_state_dict({k: v for k, v in trunk.state_dict().items() if k in wanted})
+    model = _start(parts, trunk)
     if parts.masks is not None:
         _fill(model, mask_weights(parts.masks), tuple(_MASK_PARTS.values()), parts.masks)
     if parts.names is not None:
@@ -94,7 +92,38 @@ def assemble(parts: PartArgs, trunk: nn.Module, out: Path) -> ModelConfig:
         for extra in parts.names.glob("*.gz"):
             out.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(extra, out / extra.name)
-    return save_model(model, out)
+    config = save_model(model, out)
+    refresh_card(out)
+    return config
+
+
+def refresh_card(directory: Path) -> None:
+    """Bring the sizes and SHA-256 of the files that a model directory's card lists up to date."""
+    card = directory / "README.md"
+
+    def row(match: re.Match[str]) -> str:
+        path = directory / match["name"]
+        if not path.is_file():
+            return match[0]
+        data = path.read_bytes()
+        return f"| `{match['name']}` | {len(data):,} | `{hashlib.sha256(data).hexdigest()}` |"
+
+    text = card.read_text(encoding="utf-8")
+    card.write_text(re.sub(r"\| `(?P<name>[^`|]+)` \| [\d,]+ \| `[0-9a-f]{64}` \|", row, text), encoding="utf-8")
+
+
+def _start(parts: PartArgs, trunk: nn.Module) -> OVSAM:
+    """Return the model before its parts are filled in."""
+    if parts.base is not None:
+        return load_model(parts.base)
+    config = named_config("starter")
+    if parts.names is not None:
+        config = _changed(config, parts.names / "config.json")
+    model = build_model(config, directory=parts.names)
+    inner = model.backbone.visual.get_submodule("trunk")
+    wanted = inner.state_dict()  # the trunk without its classifier
+    inner.load_state_dict({k: v for k, v in trunk.state_dict().items() if k in wanted})
+    return model
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -1,3 +1,5 @@
+import hashlib
+
 import pytest
 import timm
 import torch
@@ -57,3 +59,20 @@ def test_missing_and_foreign_tensors_are_named(run, tmp_path):
     assert not (tmp_path / "model").exists()
     with pytest.raises(CheckpointError, match="holds no checkpoint"):
         mask_weights(tmp_path)
+
+
+def test_new_masks_go_into_an_old_model_and_the_card_keeps_up(run, tmp_path):
+    folder, _, trunk = run
+    out = tmp_path / "model"
+    first = assemble(PartArgs(masks=folder), trunk, out)
+    (out / "README.md").write_text(f"| `model.safetensors` | 1 | `{'0' * 64}` |\n| `gone.bin` | 2 | `{'1' * 64}` |\n")
+    weights = mask_weights(folder)
+    weights["neck.pos_embed"] = weights["neck.pos_embed"] + 1
+    save_file(weights, tmp_path / "masks.safetensors")
+    second = assemble(PartArgs(masks=tmp_path / "masks.safetensors", base=out), trunk, out)
+    assert second.hashes.text == first.hashes.text
+    assert second.hashes.encoder != first.hashes.encoder
+    data = (out / "model.safetensors").read_bytes()
+    rows = (out / "README.md").read_text().splitlines()
+    assert rows[0] == f"| `model.safetensors` | {len(data):,} | `{hashlib.sha256(data).hexdigest()}` |"
+    assert rows[1] == f"| `gone.bin` | 2 | `{'1' * 64}` |"
