@@ -38,6 +38,9 @@ class JointArgs:
         distil: weight of the soft labels.
         named: weight of the named pictures.
         scale: factor on cosines at the start; it is learnt.
+        blend: share of a text's embedding that comes from the known names nearest to it, not from the linear map, which
+            says little of names that it was not learnt on.
+        nearness: temperature of that neighbourhood on cosines of sentence vectors.
         ridge: of the text map's start, a regression from names to classifier rows.
         seed: of everything drawn.
     """
@@ -53,6 +56,8 @@ class JointArgs:
     distil: float = 1.0
     named: float = 0.3
     scale: float = 20.0
+    blend: float = 0.85
+    nearness: float = 0.07
     ridge: float = 0.3
     seed: int = 0
 
@@ -110,6 +115,7 @@ class JointSpace(nn.Module):
     mean: Tensor
     spread: Tensor
     centre: Tensor
+    anchors: Tensor
 
     def __init__(self, classifier: Tensor, names: Tensor, mean: Tensor, spread: Tensor, args: JointArgs) -> None:
         super().__init__()
@@ -120,6 +126,8 @@ class JointSpace(nn.Module):
         self.register_buffer("mean", mean)
         self.register_buffer("spread", spread)
         self.register_buffer("centre", names.mean(0))
+        self.register_buffer("anchors", names.new_zeros(0, names.shape[1]))
+        self.blend, self.nearness = args.blend, args.nearness
         shifted = names - self.centre
         ridge = args.ridge * torch.eye(names.shape[1])
         self.text_map = nn.Parameter(torch.linalg.solve(shifted.T @ shifted + ridge, shifted.T @ target).T.contiguous())
@@ -129,8 +137,18 @@ class JointSpace(nn.Module):
         self.dropout = args.dropout
 
     def text(self, vectors: Tensor) -> Tensor:
-        """Map (R, 384) sentence vectors to (R, D), unit length."""
-        return functional.normalize(functional.linear(vectors - self.centre, self.text_map), dim=-1)
+        """Map (R, 384) sentence vectors to (R, D), unit length.
+
+        Once anchors are known (`train_joint` sets them when it has finished), a text is drawn to the embeddings of the
+        known names around it, as ConSE (Norouzi et al. 2014) carries a classifier over to other names.
+        """
+        linear = functional.normalize(functional.linear(vectors - self.centre, self.text_map), dim=-1)
+        if not len(self.anchors):
+            return linear
+        known = functional.normalize(functional.linear(self.anchors - self.centre, self.text_map), dim=-1)  # (A, D)
+        near = (vectors @ self.anchors.T / self.nearness).softmax(1)  # (R, A)
+        around = functional.normalize(near @ known, dim=-1)
+        return functional.normalize((1 - self.blend) * linear + self.blend * around, dim=-1)
 
     def image(self, features: Tensor) -> Tensor:
         """Map (N, C) pooled trunk features to (N, D), unit length."""
@@ -182,6 +200,8 @@ def train_joint(
         if step % 50 == 49 or step + 1 == args.steps:
             rest_s = (time.monotonic() - started) / (step + 1) * (args.steps - step - 1)
             print(f"joint: step {step + 1}/{args.steps}, loss {loss.item():.3f}, {rest_s:.0f} s left", flush=True)
+    known = [names[key] for key in ("distil", "object", "named")]
+    space.anchors = torch.cat([one.vectors[one.allowed[one.entry]] for one in known])
     return space.eval()
 
 

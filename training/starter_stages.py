@@ -159,6 +159,7 @@ def load_joint(path: Path, args: JointArgs) -> JointSpace:
     channels, width = state["image_map"].shape[1], state["text_map"].shape[1]
     rows = torch.zeros(args.dim, channels), torch.zeros(args.dim, width)
     space = JointSpace(*rows, torch.zeros(channels), torch.ones(channels), args)
+    space.anchors = torch.zeros_like(state["anchors"])
     space.load_state_dict(state)
     return space.eval()
 

@@ -45,7 +45,7 @@ class TowerArgs:
         seed: of everything drawn.
     """
 
-    steps: int = 1800
+    steps: int = 2800
     batch: int = 256
     lr: float = 2e-3
     weight_decay: float = 0.02
