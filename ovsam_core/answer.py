@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ovsam_core.crop_branch import crop_embeddings
+from ovsam_core.crumbs import without_crumbs
 from ovsam_core.mask_window import picture_mask, picture_window
 from ovsam_core.masks import Mask
 from ovsam_core.modeling.roi import mask_boxes
@@ -141,7 +142,10 @@ def decode(
     look: Look, features: Mapping[str, Tensor], place: ImageEmbedding, side: int, prompts: Sequence[Prompt]
 ) -> DecodedMasks:
     """Run the decoder on prompts with the same parts, in float32 whatever the encoder's precision is."""
-    return look.model.decode(features, prompt_tensors(prompts, place, side, look.device))
+    tensors = prompt_tensors(prompts, place, side, look.device)
+    decoded = look.model.decode(features, tensors)
+    stride, share = side // decoded.logits.shape[-1], look.model.config.decoder.crumbs
+    return replace(decoded, logits=without_crumbs(decoded.logits, tensors, stride, share))
 
 
 def predicted_iou(decoded: DecodedMasks) -> Tensor:

@@ -112,6 +112,8 @@ class DecoderConfig:
         content_tokens: add the image feature under a click, or the mean feature inside a box, to the prompt's tokens.
         edge_channels: channels of a small trainable stem on the RGB input for edges; 0 leaves it out.
         box_start: final logit = network + learnt scale x (box map - 1/2), so that training starts at the rectangle.
+        crumbs: islands of an answer smaller than this share of its largest part are dropped, unless a click stands on
+            them; 0 keeps everything. Acts in the predictor, not in training.
         pooled_iou: predict a candidate's IoU from its own mask beside its token, instead of from SAM's IoU token alone.
     """
 
@@ -128,6 +130,7 @@ class DecoderConfig:
     edge_channels: int = 0
     box_start: bool = False
     pooled_iou: bool = False
+    crumbs: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
