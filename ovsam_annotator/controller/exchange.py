@@ -10,7 +10,7 @@ from PySide6.QtCore import QObject, Qt, Signal
 
 from ovsam_annotator.views import data
 from ovsam_core.errors import CancelledError
-from ovsam_core.exchange import ExportOptions, export_coco, import_coco
+from ovsam_core.exchange import ExportOptions, export_any, import_any
 from ovsam_core.splits import SplitRule
 
 if TYPE_CHECKING:
@@ -79,12 +79,13 @@ class ExchangeController(QObject):
             self.export(choice)
 
     def export(self, choice: data.ExportChoice) -> None:
-        """Export as COCO what is chosen; everything labelled until now is in it."""
+        """Export what is chosen; everything labelled until now is in it."""
         session = self._session
         if session is None or _EXPORT in self._stop:
             return
         stop = self._begin(_EXPORT, f"Exporting {Path(choice.path).name}")
         include: Any = choice.scope
+        kind: Any = choice.format
         options = ExportOptions(
             include=include,
             segmentation=choice.geometry,
@@ -94,8 +95,8 @@ class ExchangeController(QObject):
         project = session.store.project
 
         def work() -> Report:
-            return export_coco(
-                project, choice.path, options=options, progress=self._reporter(_EXPORT), cancelled=stop.is_set
+            return export_any(
+                project, choice.path, kind, options=options, progress=self._reporter(_EXPORT), cancelled=stop.is_set
             )
 
         def begin(_: object) -> None:
@@ -108,13 +109,13 @@ class ExchangeController(QObject):
         session.store.read(lambda _: None, begin)  # whatever is still on its way is written before
 
     def ask_import(self) -> None:
-        """Ask for a COCO file, and import it."""
-        path = self._window.ask_open_file("Import annotations", "COCO or LVIS JSON (*.json)")
+        """Ask for an annotation file, and import it."""
+        path = self._window.ask_open_file("Import annotations", "COCO, LVIS, labelme, YOLO (*.json *.yaml)")
         if path:
             self.import_file(path)
 
     def import_file(self, path: str) -> None:
-        """Import a COCO file as one step that can be undone."""
+        """Import an annotation file as one step that can be undone."""
         session = self._session
         if session is None or _IMPORT in self._stop or session.read_only:
             return
@@ -127,7 +128,7 @@ class ExchangeController(QObject):
             self._done(_IMPORT, path, report)
 
         session.store.write(
-            lambda project: import_coco(project, path, progress=self._reporter(_IMPORT), cancelled=stop.is_set),
+            lambda project: import_any(project, path, progress=self._reporter(_IMPORT), cancelled=stop.is_set),
             finished,
             lambda error: self._failed(_IMPORT, error),
         )

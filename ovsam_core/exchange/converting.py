@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 import orjson
 
 from ovsam_core.errors import FormatError
-from ovsam_core.exchange.exporting import ExportOptions, project_to_coco
-from ovsam_core.exchange.importing import import_dataset
+from ovsam_core.exchange.exporting import ExportOptions, export_coco, export_with, project_to_coco
+from ovsam_core.exchange.importing import import_coco, import_dataset
 from ovsam_core.formats.coco import CocoDataset, read_coco, write_bytes_atomically, write_coco
 from ovsam_core.formats.labelme import read_labelme, write_labelme
 from ovsam_core.formats.lvis import read_lvis, write_lvis
@@ -25,7 +25,16 @@ from ovsam_core.store import SUFFIX, Project, missing_pictures
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Format", "convert", "detect_format", "read_any", "validate_path", "write_any"]
+__all__ = [
+    "Format",
+    "convert",
+    "detect_format",
+    "export_any",
+    "import_any",
+    "read_any",
+    "validate_path",
+    "write_any",
+]
 
 Format = Literal["coco", "lvis", "yolo", "voc", "labelme", "mask_png", "project"]
 
@@ -103,12 +112,17 @@ def read_any(
 
 def _read_project(project: Project) -> tuple[CocoDataset, Report]:
     dataset, report = project_to_coco(project, options=ExportOptions(include="all"))
+    return _in_folder(project, dataset), report
+
+
+def _in_folder(project: Project, dataset: CocoDataset) -> CocoDataset:
+    """Say where the pictures lie that the records name."""
     files = {row.export_id: project.file_of(row) for row in project.pictures()}
     for image in dataset.images:
         folder = Path(str(files[image.id]).removesuffix(image.file_name))
         if str(files[image.id]).endswith(image.file_name):
-            return replace(dataset, folder=folder), report
-    return replace(dataset, folder=project.folder), report
+            return replace(dataset, folder=folder)
+    return replace(dataset, folder=project.folder)
 
 
 def write_any(
@@ -144,6 +158,46 @@ def write_any(
         case "project":
             with Project.create(path) as project:
                 return import_dataset(project, dataset, name=Path(path).name)
+
+
+def export_any(
+    project: Project,
+    path: str | Path,
+    format_name: Format,
+    *,
+    options: ExportOptions | None = None,
+    progress: Callable[[float], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Report:
+    """Write a project in any format; arguments, result and errors as `export_coco`, and of `write_any`."""
+    options = options or ExportOptions()
+    if format_name == "coco":
+        return export_coco(project, path, options=options, progress=progress, cancelled=cancelled)
+
+    def write(dataset: CocoDataset, target: Path) -> Report:
+        polygons = options.segmentation == "polygons"
+        placed = _in_folder(project, dataset)
+        return write_any(placed, target, format_name, polygons=polygons, tolerance=options.tolerance)
+
+    return export_with(project, Path(path), write, options=options, progress=progress, cancelled=cancelled)
+
+
+def import_any(
+    project: Project,
+    path: str | Path,
+    *,
+    progress: Callable[[float], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Report:
+    """Take annotations of any format into a project as one step; what is not sound is left out and reported."""
+    kind = detect_format(path)
+    if kind == "coco":
+        return import_coco(project, path, progress=progress, cancelled=cancelled)
+    # YOLO's files know shares of a picture only: the pictures must be found, and the project's folder has them.
+    images = project.folder if kind == "yolo" else None
+    dataset, report = read_any(path, format_name=kind, images=images, strict=False)
+    taken = import_dataset(project, dataset, name=Path(path).name, progress=progress, cancelled=cancelled)
+    return Report(report.problems + taken.problems, taken.counts, report.rejected + taken.rejected)
 
 
 def _with_segmentation(dataset: CocoDataset, findings: Findings, *, polygons: bool, tolerance: float) -> CocoDataset:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ovsam_core.masks import Mask
     from ovsam_core.store import ClassRow, ObjectRow, PictureRow, Project
 
-__all__ = ["ExportOptions", "export_coco", "project_to_coco"]
+__all__ = ["ExportOptions", "export_coco", "export_with", "project_to_coco"]
 
 Include = Literal["reviewed", "approved", "done", "all"]
 
@@ -72,14 +72,36 @@ def export_coco(
         FormatError: a file cannot be written; old files are as they were.
         CancelledError: `cancelled` said so; nothing was written.
     """
-    options = options or ExportOptions()
-    path = Path(path)
+    return export_with(
+        project, Path(path), write_coco, options=options or ExportOptions(), progress=progress, cancelled=cancelled
+    )
+
+
+def export_with(
+    project: Project,
+    path: Path,
+    write: Callable[[CocoDataset, Path], Report],
+    *,
+    options: ExportOptions,
+    progress: Callable[[float], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Report:
+    """Hand a project's records to a writer, whole or in two parts; see `export_coco`.
+
+    Args:
+        project: what to export.
+        path: file or folder; the parts of a split are `NAME_train.json` and `NAME_val.json`, or folders `train`, `val`.
+        write: writes records to a path and reports.
+        options: what is taken.
+        progress: told the finished share, 0 to 1.
+        cancelled: asked between pictures.
+    """
     share = 0.5 if options.split is not None and options.split.near_duplicates else 1.0
     first = (lambda part: progress(part * share)) if progress else None
     dataset, report = project_to_coco(project, options=options, file=path, progress=first, cancelled=cancelled)
     if options.split is None:
-        write_coco(dataset, path)
-        return report
+        said = write(dataset, path)
+        return Report(report.problems + said.problems, report.counts, report.rejected + said.rejected)
     second = (lambda part: progress(share + part * (1 - share))) if progress else None
     split = _split(project, dataset, options.split, second, cancelled)
     findings = Findings(path)
@@ -91,7 +113,9 @@ def export_coco(
     counts = dict(report.counts)
     for name, side in (("train", split.train), ("val", split.val)):
         part = dataset.restricted({dataset.images[i].id for i in side})
-        write_coco(part, path.with_name(f"{path.stem}_{name}{path.suffix}"))
+        target = path.with_name(f"{path.stem}_{name}{path.suffix}") if path.suffix else path / name
+        said = write(part, target)
+        findings.problems.extend(said.problems)
         counts |= {f"{name} images": len(part.images), f"{name} annotations": len(part.annotations)}
     return Report(report.problems + tuple(findings.problems), counts, report.rejected)
 

@@ -12,7 +12,16 @@ import pytest
 from PIL import Image
 
 from ovsam_core.errors import CancelledError, FormatError
-from ovsam_core.exchange import ExportOptions, ImportOptions, export_coco, import_coco, project_to_coco
+from ovsam_core.exchange import (
+    ExportOptions,
+    ImportOptions,
+    export_any,
+    export_coco,
+    import_any,
+    import_coco,
+    project_to_coco,
+    read_any,
+)
 from ovsam_core.formats.coco import read_coco
 from ovsam_core.masks import Mask
 from ovsam_core.results import Label
@@ -535,3 +544,36 @@ def test_a_dataset_splits_by_a_field_of_its_images(file):
     assert sorted(i.id for i in train.images) == [30, 70]
     assert split.groups == 2
     assert train.categories == val.categories == dataset.categories
+
+
+@pytest.mark.parametrize("kind", ["lvis", "yolo", "voc", "labelme", "mask_png"])
+def test_every_format_goes_out_and_comes_back(project, file, tmp_path, kind):
+    for name, size in (("a.png", (10, 8)), ("sub/b.png", (10, 8)), ("c.png", (10, 8))):
+        picture = file.parent / name
+        picture.parent.mkdir(exist_ok=True)
+        Image.new("RGB", size).save(picture)
+    import_coco(project, file)
+    target = tmp_path / ("out.json" if kind == "lvis" else "out")
+    report = export_any(project, target, kind, options=ExportOptions(include="all"))
+    assert report.counts
+    back, _ = read_any(target, images=file.parent if kind == "yolo" else None, strict=False)
+    truth, _ = project_to_coco(project, options=ExportOptions(include="all"))
+    names = {category.id: category.name for category in truth.categories}
+    shown = {names[a.category_id] for a in truth.annotations if not a.iscrowd}
+    assert shown <= {category.name for category in back.categories}
+    assert back.annotations
+    with Project.create(file.parent / "again.ovsam") as other:
+        import_any(other, target)
+        assert other.pictures()
+
+
+def test_a_split_of_a_folder_format_is_two_folders(project, file, tmp_path):
+    for name in ("a.png", "sub/b.png", "c.png"):
+        picture = file.parent / name
+        picture.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (10, 8)).save(picture)
+    import_coco(project, file)
+    options = ExportOptions(include="all", split=SplitRule(0.5, near_duplicates=False))
+    export_any(project, tmp_path / "out", "voc", options=options)
+    assert (tmp_path / "out" / "train").is_dir()
+    assert (tmp_path / "out" / "val").is_dir()
