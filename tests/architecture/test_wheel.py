@@ -18,8 +18,10 @@ import ovsam_core
 ROOT = Path(ovsam_core.__file__).parents[1]
 
 
-def call(*command, **options):
-    done = subprocess.run([str(c) for c in command], check=False, capture_output=True, text=True, **options)
+def call(*command, env=None, **options):
+    # A PYTHONPATH would put the checkout before the installed wheel.
+    env = {name: value for name, value in (env or os.environ).items() if name != "PYTHONPATH"}
+    done = subprocess.run([str(c) for c in command], check=False, capture_output=True, text=True, env=env, **options)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done
 

@@ -157,7 +157,9 @@ def test_interruption_is_status_130(monkeypatch, capsys):
 
 def test_an_interrupted_process_ends_with_130():
     code = (
-        "import os, signal, sys; from ovsam_core import cli; import ovsam_core.cli.vocab as v;"
+        # A process started in the background may have inherited that SIGINT is ignored.
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from ovsam_core import cli; import ovsam_core.cli.vocab as v;"
         "v.run = lambda args: os.kill(os.getpid(), signal.SIGINT); sys.exit(cli.main(['vocab', 'list']))"
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)

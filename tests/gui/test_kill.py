@@ -11,6 +11,8 @@ import subprocess
 import sys
 import threading
 
+import pytest
+
 from ovsam_core.store import Project
 
 _KILLS = int(os.environ.get("OVSAM_KILLS", "10"))
@@ -42,6 +44,7 @@ def _label_until_killed(project, lines):
     return heard
 
 
+@pytest.mark.timeout(1200)  # ten programs are started, killed and started again
 def test_a_kill_loses_at_most_the_last_action(folder):
     project = folder / "pictures.ovsam"
     rng = random.Random(4)

@@ -21,7 +21,7 @@ def names(qtbot):
     qtbot.addWidget(parent)
     parent.resize(500, 600)
     parent.show()
-    yield LabelList(parent)
+    yield LabelList(parent)  # noqa: PT022  returning would let the parent go
 
 
 @pytest.fixture

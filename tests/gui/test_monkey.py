@@ -97,7 +97,7 @@ def test_switching_pictures_leaks_nothing(driver, folder):
 
     def alive():
         gc.collect()
-        return sum(isinstance(o, PictureImage) for o in gc.get_objects()), len(driver.window.findChildren(object))
+        return sum(type(o) is PictureImage for o in gc.get_objects()), len(driver.window.findChildren(object))
 
     def switch(times):
         for _ in range(times):
