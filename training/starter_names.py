@@ -56,7 +56,7 @@ class JointArgs:
     distil: float = 1.0
     named: float = 0.3
     scale: float = 20.0
-    blend: float = 0.85
+    blend: float = 0.2
     nearness: float = 0.07
     ridge: float = 0.3
     seed: int = 0
