@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
@@ -32,7 +33,8 @@ def main() -> None:
     state = {"accepted": 0, "clicks": 0}
 
     def say(word: str) -> None:
-        pass
+        sys.stdout.write(f"{word} {time.monotonic()}\n")
+        sys.stdout.flush()
 
     def work() -> None:
         session = program.workspace.session
