@@ -24,6 +24,7 @@ from ovsam_annotator.inference.fake import FAKE_MODEL, FakeEngine
 from ovsam_annotator.inference.messages import SelectModel
 from ovsam_annotator.inference.process import ProcessEngine
 from ovsam_annotator.inference.worker import InferenceWorker
+from ovsam_annotator.model.responsive import settle, share_evenly
 from ovsam_annotator.model.settings import Settings, config_folder, load_settings
 from ovsam_annotator.views import data
 from ovsam_annotator.views.icons import read_icons
@@ -78,6 +79,7 @@ def build(
         settings_path: where settings are kept; the platform's place by default.
         samples: folder for the sample project; the platform's place by default.
     """
+    share_evenly()
     read_icons()
     window = MainWindow()
     tasks = Tasks()
@@ -99,6 +101,7 @@ def build(
     )
     window.set_device(model, "", "starting")
     worker.submit(SelectModel(model))
+    settle()
     return Application(window, workspace, worker, tasks, preferences)
 
 

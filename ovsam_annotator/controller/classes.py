@@ -66,16 +66,20 @@ class ClassesController(QObject):
         """Work on another project, or none."""
         self._session = session
         if session is not None:
-            session.classes_changed.connect(self.show)
+            session.classes_changed.connect(self._show_rows)
+            session.counts_changed.connect(self._show_rows)
         self.show()
 
     def show(self) -> None:
-        """Show the classes and how often each is used."""
+        """Show the classes, how often each is used, and the vocabulary in use."""
+        self._show_rows()
+        self._view.set_vocabularies(PRESET_TITLES, self._names.preset)
+
+    def _show_rows(self, *_: object) -> None:
         session = self._session
         self._view.set_rows(
             [rows.class_row(row, session.counts.get(row.uid, 0)) for row in session.classes] if session else []
         )
-        self._view.set_vocabularies(PRESET_TITLES, self._names.preset)
 
     def add(self, name: str) -> None:
         """Add a class; a name of the vocabulary keeps its entry."""

@@ -11,8 +11,9 @@ from ovsam_annotator.controller.batch import BATCH_LABEL
 
 if TYPE_CHECKING:
     from ovsam_annotator.controller.session import Session
+    from ovsam_annotator.views import data
     from ovsam_annotator.views.protocols import HistoryView
-    from ovsam_core.store import Project, Step, UndoResult
+    from ovsam_core.store import Project, UndoResult
 
 __all__ = ["HistoryController"]
 
@@ -36,29 +37,41 @@ class HistoryController(QObject):
         super().__init__(parent)
         self._view = view
         self._session: Session | None = None
+        self._reading = False
+        self._stale = False
         view.step_asked.connect(self.go_to)
 
     def attach(self, session: Session | None) -> None:
         """Work on another project, or none."""
         self._session = session
+        self._reading = self._stale = False
         self._view.set_rows(())
         if session is not None:
             session.history_changed.connect(self.show)
             session.document_replaced.connect(self.show)
 
     def show(self) -> None:
-        """Read the open picture's steps and show them."""
+        """Read the open picture's steps and show them; asked again meanwhile, they are read once more at the end."""
         session = self._session
         if session is None or session.document is None:
             self._view.set_rows(())
             return
+        if self._reading:
+            self._stale = True
+            return
+        self._reading, self._stale = True, False
         picture = session.document.picture.id
 
-        def done(steps: list[Step]) -> None:
-            if session.document is not None and session.document.picture.id == picture:
-                self._view.set_rows(rows.history_rows(steps))
+        def done(steps: list[data.HistoryRow]) -> None:
+            if self._session is not session:
+                return
+            self._reading = False
+            if self._stale:
+                self.show()
+            elif session.document is not None and session.document.picture.id == picture:
+                self._view.set_rows(steps)
 
-        session.store.read(lambda project: project.history(picture, _SHOWN), done)
+        session.store.read(lambda project: rows.history_rows(project.history(picture, _SHOWN)), done)
 
     def undo(self) -> None:
         """Take back the last step of the open picture."""
@@ -120,8 +133,8 @@ class HistoryController(QObject):
             return
         left = sum(len(result.left) for result in results)
         note = f"; {left} rows changed since were left alone" if left else ""
-        session.reload_lists()
-        session.read_again()
+        touched = frozenset[int]().union(*(result.pictures for result in results))
+        session.read_touched(touched, classes=any(result.classes for result in results))
         session.history_changed.emit()
         self.told.emit(text + note)
 

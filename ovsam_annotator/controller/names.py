@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QObject, Signal
 
 from ovsam_annotator.inference.messages import EncodeText, Failed, Progress, TextEncoded
+from ovsam_annotator.model.responsive import loading_for_good
 from ovsam_annotator.views import data
 from ovsam_core.vocabulary import Entry, Vocabulary, VocabularySearch, normalise
 
@@ -126,7 +127,7 @@ class NamesController(QObject):
             return ()
         return tuple(Entry(row.entry_id, row.name) for row in self._session.classes)
 
-    def _classes_changed(self) -> None:
+    def _classes_changed(self, *_: object) -> None:
         own = self._class_entries()
         if own == self._own:
             return
@@ -217,18 +218,20 @@ def _joined(parts: Iterable[Sequence[Hit]]) -> list[Hit]:
 
 def _load_whole() -> tuple[VocabularySearch, dict[str, Entry]]:
     """Index every name that ships with the program."""
-    vocabulary = Vocabulary.load(WHOLE_VOCABULARY)
-    return VocabularySearch(vocabulary), {entry.id: entry for entry in vocabulary}
+    with loading_for_good():
+        vocabulary = Vocabulary.load(WHOLE_VOCABULARY)
+        return VocabularySearch(vocabulary), {entry.id: entry for entry in vocabulary}
 
 
 def _load(preset: str, own: Iterable[Entry]) -> tuple[Vocabulary, VocabularySearch]:
     """Load a preset with the project's own names, and index it."""
     mine: list[Any] = list(own)
-    if preset == "classes" and mine:
-        vocabulary = Vocabulary("classes", tuple(mine))
-    else:
-        vocabulary = Vocabulary.load(DEFAULT_VOCABULARY if preset == "classes" else preset)
-        vocabulary = vocabulary.add(*mine)
-    # Computed here and kept: a digest over 22,000 names is nothing for the GUI thread.
-    _ = (vocabulary.digest, vocabulary.index_of)
-    return vocabulary, VocabularySearch(vocabulary)
+    with loading_for_good():
+        if preset == "classes" and mine:
+            vocabulary = Vocabulary("classes", tuple(mine))
+        else:
+            vocabulary = Vocabulary.load(DEFAULT_VOCABULARY if preset == "classes" else preset)
+            vocabulary = vocabulary.add(*mine)
+        # Computed here and kept: a digest over 22,000 names is nothing for the GUI thread.
+        _ = (vocabulary.digest, vocabulary.index_of)
+        return vocabulary, VocabularySearch(vocabulary)

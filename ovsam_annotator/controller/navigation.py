@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
@@ -19,7 +20,7 @@ from ovsam_core.errors import PictureError
 from ovsam_core.pictures import load_picture
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from ovsam_annotator.controller.session import Session
@@ -127,6 +128,10 @@ class NavigationController(QObject):
         """How far the model is with a picture."""
         return self._encode.get(picture_id, data.EncodeState.NONE)
 
+    def states(self) -> frozenset[data.EncodeState]:
+        """Every state that some picture is in."""
+        return frozenset(self._encode.values())
+
     def attach(self, session: Session | None, list_rows: Sequence[data.PictureRow] = ()) -> None:
         """Work on another project, or none."""
         self._session = session
@@ -176,9 +181,9 @@ class NavigationController(QObject):
 
     def step(self, by: int) -> None:
         """Open the next (+1) or previous (-1) visible picture of the list."""
-        target = self._neighbours(by)
-        if target:
-            self.open(target[0])
+        target = next(self._neighbours(by), None)
+        if target is not None:
+            self.open(target)
         else:
             self.hint_changed.emit("This is the last picture" if by > 0 else "This is the first picture")
 
@@ -187,20 +192,18 @@ class NavigationController(QObject):
         session = self._session
         if session is None:
             return
-        for picture_id in self._neighbours(by, limit=None):
+        for picture_id in self._neighbours(by):
             if session.pictures[picture_id].state in _OPEN_STATES:
                 self.open(picture_id)
                 return
         self.hint_changed.emit("No further picture needs work in this direction")
 
-    def _neighbours(self, by: int, limit: int | None = 1) -> tuple[int, ...]:
+    def _neighbours(self, by: int) -> Iterator[int]:
+        """Visible pictures after (+1) or before (-1) the open one, nearest first."""
         session = self._session
-        visible = [i for i in self._pictures.visible_ids() if session is not None and i in session.pictures]
-        if self._current not in visible:
-            return tuple(visible[:limit])
-        at = visible.index(self._current)
-        rest = visible[at + 1 :] if by > 0 else visible[:at][::-1]
-        return tuple(rest[:limit])
+        for picture_id in self._pictures.neighbours(self._current, by):
+            if session is not None and picture_id in session.pictures:
+                yield picture_id
 
     def _load(self, picture_id: int) -> None:
         session = self._session
@@ -285,7 +288,7 @@ class NavigationController(QObject):
             if any((item.row.mask.width, item.row.mask.height) != (width, height) for item in items):
                 self._other_size(picture_id, items, loaded)
                 return
-            session.pictures[picture_id] = row
+            session.note_picture(row)
             session.show(Document(row, items))
             self.opened.emit(picture_id)
             self._prepare_neighbours()
@@ -308,7 +311,7 @@ class NavigationController(QObject):
         if session.read_only or (picture.key, picture.w, picture.h) == (loaded.key, width, height):
             return
         fresh = replace(picture, key=loaded.key, w=width, h=height)
-        session.pictures[picture.id] = fresh
+        session.note_picture(fresh)
         session.store.write(lambda project: project.note_facts([fresh]))
 
     # ---- the model
@@ -350,7 +353,7 @@ class NavigationController(QObject):
     def _prepare_neighbours(self) -> None:
         session = self._session
         assert session is not None
-        ahead = self._neighbours(1, _AHEAD)
+        ahead = tuple(islice(self._neighbours(1), _AHEAD))
         requests = [
             Encode(i, str(session.file_of(session.pictures[i])), Priority.NEXT)
             for i in ahead
@@ -432,6 +435,7 @@ class NavigationController(QObject):
     def _make_thumbnail(self, session: Session, picture_id: int, path: Path) -> None:
         def done(pixels: object) -> None:
             if self._session is session:
+                self._thumbnails.discard(picture_id)  # the list keeps the newest few hundred, and asks again
                 self._pictures.set_thumbnail(picture_id, pixels)  # type: ignore[arg-type]
 
         self._runner.run(lambda: _thumbnail(path), done, lambda _: None)  # the row says that the file is unreadable

@@ -17,13 +17,14 @@ from ovsam_core.masks import union_all
 from ovsam_core.store import ObjectRow, new_uid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from ovsam_annotator.controller.session import Session
     from ovsam_annotator.controller.tasks import Runner
+    from ovsam_annotator.views import data
     from ovsam_annotator.views.protocols import CanvasView, ObjectPanelView
     from ovsam_core.masks import Mask
     from ovsam_core.store import ClassRow
@@ -64,6 +65,7 @@ class ObjectsController(QObject):
         self._panel = panel
         self._runner = runner
         self._session: Session | None = None
+        self._rows: dict[str, data.ObjectRow] = {}
         self._vertices = False
         self._edits: deque[tuple[tuple[str, ...], Callable[[list[Item]], Any], Callable[[Any, Session], None]]] = (
             deque()
@@ -101,14 +103,15 @@ class ObjectsController(QObject):
     def _show_all(self) -> None:
         session = self._session
         self._canvas.set_objects([rows.canvas_object(i, session.classes) for i in self._items()] if session else [])
-        self._show_rows()
+        self._rows = {i.uid: rows.object_row(i, session.classes) for i in self._items()} if session else {}
+        self._panel.set_rows(list(self._rows.values()))
         self._show_selection()
 
-    def _show_names(self) -> None:
-        """Names or colours changed: objects of the canvas are told anew."""
-        if self._session is not None:
-            self._canvas.put_objects([rows.canvas_object(i, self._session.classes) for i in self._items()])
-        self._show_rows()
+    def _show_names(self, classes: Collection[str]) -> None:
+        """Classes changed: their objects are shown anew."""
+        touched = [item.uid for item in self._items() if item.row.class_uid in classes]
+        if touched:
+            self._show_some(touched, ())
 
     def _show_some(self, put: Sequence[str], dropped: Sequence[str]) -> None:
         session = self._session
@@ -117,13 +120,13 @@ class ObjectsController(QObject):
         found = [item for uid in put if (item := session.document.get(uid)) is not None]
         if dropped:
             self._canvas.remove_objects(dropped)
-        self._canvas.put_objects([rows.canvas_object(item, session.classes) for item in found])
-        self._show_rows()
+        if found:
+            self._canvas.put_objects([rows.canvas_object(item, session.classes) for item in found])
+        for uid in dropped:
+            self._rows.pop(uid, None)
+        self._rows |= {item.uid: rows.object_row(item, session.classes) for item in found}
+        self._panel.set_rows(list(self._rows.values()))
         self._show_selection()
-
-    def _show_rows(self) -> None:
-        session = self._session
-        self._panel.set_rows([rows.object_row(i, session.classes) for i in self._items()] if session else [])
 
     def _show_selection(self) -> None:
         session = self._session

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from ovsam_core.store import Applied, OpenReport, Project
 
 __all__ = ["ProjectFacts", "Session", "read_facts", "read_items"]
+
+_FINISHED = frozenset({"done", "approved", "excluded"})
+_FEW = 50  # pictures whose rows are read one by one; above it the whole list is cheaper
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +64,40 @@ def read_items(project: Project, picture: int, known: Mapping[str, Item]) -> tup
     return project.picture(picture), items
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Reread:
+    """A picture as the store has it, against what the window shows.
+
+    Attributes:
+        picture: its row.
+        items: its objects.
+        put: uids of objects that came or look different now.
+        dropped: uids of objects that are gone.
+        in_order: whether the objects on show can be brought up to date in their places.
+    """
+
+    picture: PictureRow
+    items: list[Item]
+    put: tuple[str, ...]
+    dropped: tuple[str, ...]
+    in_order: bool
+
+
+def _read_again(project: Project, picture: int, known: Mapping[str, Item]) -> _Reread:
+    row, items = read_items(project, picture, known)
+    fresh = {item.uid for item in items}
+    kept = [uid for uid in known if uid in fresh]
+    put = tuple(i.uid for i in items if i.uid not in known or _differ(known[i.uid].row, i.row))
+    return _Reread(
+        row, items, put, tuple(u for u in known if u not in fresh), [i.uid for i in items[: len(kept)]] == kept
+    )
+
+
+def _differ(old: ObjectRow, new: ObjectRow) -> bool:
+    """Whether two versions of an object differ in more than what the store alone fills in."""
+    return replace(old, changed=new.changed, export_id=new.export_id) != new
+
+
 class Session(QObject):
     """State shared by the controllers of one open project. Lives on the GUI thread and never waits for the store.
 
@@ -78,7 +116,8 @@ class Session(QObject):
         document_replaced: the document is another one, or was read again.
         items_changed: (uids put, uids dropped): objects of the document changed.
         selection_changed: the document's selection changed.
-        classes_changed: names, colours or counts changed.
+        classes_changed: (class uids): classes came, went, or got another name, colour or hotkey.
+        counts_changed: (class uids): only the number of their objects changed.
         pictures_changed: (picture ids): their rows in the list are out of date.
         history_changed: a step was written, undone or redone.
         refused: text; the store did not accept a change.
@@ -87,7 +126,8 @@ class Session(QObject):
     document_replaced = Signal()
     items_changed = Signal(object, object)
     selection_changed = Signal()
-    classes_changed = Signal()
+    classes_changed = Signal(object)
+    counts_changed = Signal(object)
     pictures_changed = Signal(object)
     history_changed = Signal()
     refused = Signal(str)
@@ -99,6 +139,21 @@ class Session(QObject):
         self.counts = dict(facts.counts)
         self.pictures = dict(facts.pictures)
         self.document: Document | None = None
+        self._finished = _finished(self.pictures)
+        self._version = 0  # rises with every change made here; what was read before one is out of date
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Pictures that are done, approved or excluded, and all pictures."""
+        return self._finished, len(self.pictures)
+
+    def note_picture(self, picture: PictureRow) -> None:
+        """Take over a picture's row: here, and in the document where it is the open one."""
+        old = self.pictures.get(picture.id)
+        self._finished += (picture.state in _FINISHED) - (old is not None and old.state in _FINISHED)
+        self.pictures[picture.id] = picture
+        if self.document is not None and self.document.picture.id == picture.id:
+            self.document.picture = picture
 
     @property
     def read_only(self) -> bool:
@@ -122,25 +177,65 @@ class Session(QObject):
             self.selection_changed.emit()
 
     def read_again(self) -> None:
-        """Replace the document by what the store has."""
+        """Bring the document to what the store has; what stays the same is not shown anew."""
         document = self.document
         if document is None:
             return
         known = {item.uid: item for item in document}
-        picture_id = document.picture.id
+        picture_id, version = document.picture.id, document.version
 
-        def done(found: tuple[PictureRow, list[Item]]) -> None:
-            current = self.document
-            if current is None or current.picture.id != picture_id:
+        def done(found: _Reread) -> None:
+            if self.document is not document:
                 return
-            picture, items = found
-            fresh = Document(picture, items)
-            fresh.select(current.selection)
-            self.pictures[picture.id] = picture
-            self.show(fresh)
-            self.pictures_changed.emit((picture.id,))
+            if document.version != version:  # what was done since is on its way to the store, behind this reading
+                self.read_again()
+                return
+            self.note_picture(found.picture)
+            if found.in_order:
+                document.put(found.items)
+                document.drop(found.dropped)
+                if found.put or found.dropped:
+                    self.items_changed.emit(found.put, found.dropped)
+            else:
+                fresh = Document(found.picture, found.items)
+                fresh.select(document.selection)
+                self.show(fresh)
+            self.pictures_changed.emit((picture_id,))
 
-        self.store.read(lambda project: read_items(project, picture_id, known), done)
+        self.store.read(lambda project: _read_again(project, picture_id, known), done)
+
+    def read_touched(self, pictures: Iterable[int], *, classes: bool) -> None:
+        """Read again what a step of the journal has changed, and no more.
+
+        Args:
+            pictures: ids of pictures that came, went, or whose objects or state changed.
+            classes: whether classes changed.
+        """
+        ids = tuple(sorted(pictures))
+        if len(ids) > _FEW or any(i not in self.pictures for i in ids):
+            self.reload_lists()
+            self.read_again()
+            return
+
+        version = self._version
+
+        def done(found: tuple[list[PictureRow], list[ClassRow], dict[str | None, int]]) -> None:
+            if self._version != version:
+                self.read_touched(ids, classes=classes)
+                return
+            for picture in found[0]:
+                self.note_picture(picture)
+            self._take_classes(found[1], found[2])
+            self.pictures_changed.emit(ids)
+
+        def gone(_: Exception) -> None:
+            self.reload_lists()
+
+        self.store.read(
+            lambda project: ([project.picture(i) for i in ids], project.classes(), project.class_counts()), done, gone
+        )
+        if classes or (self.document is not None and self.document.picture.id in ids):
+            self.read_again()
 
     # ---- changing
 
@@ -167,24 +262,21 @@ class Session(QObject):
             return
         items, drop = list(items), [uid for uid in drop if uid in document]
         refs = tuple(item.row.ref for uid in drop if (item := document.get(uid)) is not None)
-        for uid in drop:
-            self._count(document.get(uid), -1)
-        for item in items:
-            self._count(document.get(item.uid), -1)
-            self._count(item, 1)
+        counted = self._count([document.get(uid) for uid in (*drop, *(i.uid for i in items))], items)
         pictures = tuple(row for row in extra if isinstance(row, PictureRow))
         if not pictures and document.picture.state == "unseen":
             pictures = (replace(document.picture, state="in_work"),)
             extra = (*extra, *pictures)
         for picture in pictures:
-            self.pictures[picture.id] = picture
-            if picture.id == document.picture.id:
-                document.picture = picture
+            self.note_picture(picture)
         document.put(items)
         document.drop(drop)
         self.items_changed.emit(tuple(item.uid for item in items), tuple(drop))
-        if any(isinstance(row, ClassRow) for row in extra) or items or drop:
-            self.classes_changed.emit()
+        classes = tuple(row.uid for row in extra if isinstance(row, ClassRow))
+        if classes:
+            self.classes_changed.emit(classes)
+        if counted:
+            self.counts_changed.emit(counted)
         self.pictures_changed.emit((document.picture.id,))
         self._write(Change(label, (*extra, *(item.row for item in items)), refs, document.picture.id))
 
@@ -201,9 +293,7 @@ class Session(QObject):
         """Change a picture's own row, mostly its state."""
         if self._refuse_read_only():
             return
-        self.pictures[picture.id] = picture
-        if self.document is not None and self.document.picture.id == picture.id:
-            self.document.picture = picture
+        self.note_picture(picture)
         self.pictures_changed.emit((picture.id,))
         self._write(Change(label, (picture,), (), picture.id))
 
@@ -212,7 +302,7 @@ class Session(QObject):
         if self._refuse_read_only():
             return
         self.classes.put(row)
-        self.classes_changed.emit()
+        self.classes_changed.emit((row.uid,))
         self._write(Change(label, (row,)))
 
     def change(self, work: Callable[[Project], object], done: Callable[[object], None] | None = None) -> None:
@@ -229,26 +319,30 @@ class Session(QObject):
 
         self.store.write(work, finished, self._on_refused)
 
-    def reload_lists(self, done: Callable[[ProjectFacts], None] | None = None) -> None:
+    def reload_lists(self) -> None:
         """Read classes, counts and pictures again."""
+        version = self._version
 
         def finished(facts: ProjectFacts) -> None:
-            self.classes.replace(facts.classes)
-            self.counts = dict(facts.counts)
+            if self._version != version:
+                self.reload_lists()
+                return
             self.pictures = dict(facts.pictures)
-            self.classes_changed.emit()
+            self._finished = _finished(self.pictures)
+            self._take_classes(facts.classes, facts.counts)
             self.pictures_changed.emit(facts.list_rows)
-            if done is not None:
-                done(facts)
 
         self.store.read(read_facts, finished)
 
     def claim_class(self, entry_id: str, name: str) -> tuple[ClassRow, tuple[ClassRow, ...]]:
         """The class for an accepted name, and the rows to write with the object (empty for a known class)."""
         row, new = self.classes.claim(entry_id, name)
+        self._version += new
         return row, (row,) if new else ()
 
     def _write(self, change: Change) -> None:
+        self._version += 1
+
         def written(_: Applied) -> None:
             self.history_changed.emit()
 
@@ -264,7 +358,23 @@ class Session(QObject):
             self.refused.emit(f"The project cannot be changed: {self.store.project.report.read_only_reason}")
         return self.read_only
 
-    def _count(self, item: Item | None, by: int) -> None:
-        if item is not None:
-            uid = item.row.class_uid
+    def _take_classes(self, classes: Iterable[ClassRow], counts: Mapping[str | None, int]) -> None:
+        changed = self.classes.replace(classes)
+        counted = tuple(uid for uid in {*counts, *self.counts} if uid and counts.get(uid) != self.counts.get(uid))
+        self.counts = dict(counts)
+        if changed:
+            self.classes_changed.emit(changed)
+        if counted:
+            self.counts_changed.emit(counted)
+
+    def _count(self, old: Iterable[Item | None], new: Iterable[Item]) -> tuple[str, ...]:
+        """Count objects out and in; returns the classes whose number changed."""
+        change = Counter(item.row.class_uid for item in new)
+        change.subtract(item.row.class_uid for item in old if item is not None)
+        for uid, by in change.items():
             self.counts[uid] = self.counts.get(uid, 0) + by
+        return tuple(uid for uid, by in change.items() if by and uid is not None)
+
+
+def _finished(pictures: Mapping[int, PictureRow]) -> int:
+    return sum(picture.state in _FINISHED for picture in pictures.values())

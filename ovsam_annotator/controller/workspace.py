@@ -386,9 +386,7 @@ class Workspace(QObject):
 
     def _show_progress(self) -> None:
         if self.session is not None:
-            states = [picture.state for picture in self.session.pictures.values()]
-            finished = sum(state in {"done", "approved", "excluded"} for state in states)
-            self._window.set_progress(finished, len(states))
+            self._window.set_progress(*self.session.progress)
 
     # ---- objects and names
 

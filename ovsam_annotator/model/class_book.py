@@ -30,6 +30,8 @@ class ClassBook:
 
     def __init__(self, rows: Iterable[ClassRow] = ()) -> None:
         self._rows: dict[str, ClassRow] = {}
+        self._by_entry: dict[str, ClassRow] = {}
+        self._by_name: dict[str, ClassRow] = {}
         self.replace(rows)
 
     def __len__(self) -> int:
@@ -38,13 +40,21 @@ class ClassBook:
     def __iter__(self) -> Iterator[ClassRow]:
         return iter(self._rows.values())
 
-    def replace(self, rows: Iterable[ClassRow]) -> None:
-        """Take over all classes of the store."""
+    def replace(self, rows: Iterable[ClassRow]) -> tuple[str, ...]:
+        """Take over all classes of the store; returns the uids of those that came, went or look different."""
+        old = self._rows
         self._rows = {row.uid: row for row in sorted(rows, key=lambda row: (row.position, row.name))}
+        self._index()
+        return tuple(uid for uid in {**old, **self._rows} if _look(old.get(uid)) != _look(self._rows.get(uid)))
 
     def put(self, row: ClassRow) -> None:
         """Add or replace one."""
+        known = row.uid in self._rows
         self._rows[row.uid] = row
+        if known:  # its old name must not be found any more
+            self._index()
+        else:
+            self._add(row)
 
     def get(self, uid: str | None) -> ClassRow | None:
         """The class with this uid; None where there is none."""
@@ -62,14 +72,7 @@ class ClassBook:
 
     def find(self, entry_id: str, name: str) -> ClassRow | None:
         """The class that stands for an entry, or else has its name in any spelling of case and blanks."""
-        folded = normalise(name)
-        by_name = None
-        for row in self._rows.values():
-            if row.entry_id == entry_id:
-                return row
-            if normalise(row.name) == folded:
-                by_name = row
-        return by_name
+        return self._by_entry.get(entry_id) or self._by_name.get(normalise(name))
 
     def with_hotkey(self, hotkey: str) -> ClassRow | None:
         """The class of a hotkey such as "Ctrl+1"."""
@@ -94,5 +97,19 @@ class ClassBook:
             hotkey,
             position=position,
         )
-        self._rows[row.uid] = row
+        self.put(row)
         return row, True
+
+    def _index(self) -> None:
+        self._by_entry, self._by_name = {}, {}
+        for row in self._rows.values():
+            self._add(row)
+
+    def _add(self, row: ClassRow) -> None:
+        self._by_entry.setdefault(row.entry_id, row)
+        self._by_name[normalise(row.name)] = row
+
+
+def _look(row: ClassRow | None) -> tuple[str, str, str | None, int] | None:
+    """What the window shows of a class."""
+    return None if row is None else (row.name, row.colour, row.hotkey, row.position)

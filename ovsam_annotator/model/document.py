@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,12 +32,14 @@ class Document:
 
     Attributes:
         picture: the picture's row as the window knows it; the store may be a moment behind.
+        version: rises with every change of the objects.
     """
 
     def __init__(self, picture: PictureRow, items: Iterable[Item] = ()) -> None:
         self.picture = picture
         self._items = {item.uid: item for item in items}
         self._selection: tuple[str, ...] = ()
+        self.version = 0
 
     def __len__(self) -> int:
         return len(self._items)
@@ -57,21 +59,13 @@ class Document:
 
     def put(self, items: Iterable[Item]) -> None:
         """Add objects, or replace those with the same uid in their place."""
+        self.version += 1
         for item in items:
             self._items[item.uid] = item
 
-    def put_row(self, row: ObjectRow) -> Item:
-        """Replace an object's row and keep its shape; the mask must not have changed.
-
-        Raises:
-            KeyError: there is no such object.
-        """
-        item = replace(self._items[row.uid], row=row)
-        self._items[row.uid] = item
-        return item
-
     def drop(self, uids: Iterable[str]) -> None:
         """Remove objects; unknown uids are ignored."""
+        self.version += 1
         for uid in uids:
             self._items.pop(uid, None)
         self._selection = tuple(uid for uid in self._selection if uid in self._items)

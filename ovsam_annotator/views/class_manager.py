@@ -116,25 +116,31 @@ class ClassManager(QWidget):
     # --- verbs ---------------------------------------------------------------------------------------------------
 
     def set_rows(self, rows: Sequence[ClassRow]) -> None:
-        """Replace all classes."""
+        """Replace all classes; only rows that differ are written."""
         chosen = {row.uid for row in self._chosen()}
-        self._rows = list(rows)
+        old, self._rows = self._rows, list(rows)
+        changed = [i for i, row in enumerate(rows) if i >= len(old) or row != old[i]]
         with QSignalBlocker(self._table):
-            self._table.setRowCount(len(rows))
-            for i, row in enumerate(rows):
-                pixmap = QPixmap(12, 12)
-                pixmap.fill(QColor(*row.colour))
-                name = QTableWidgetItem(QIcon(pixmap), row.name)
-                hotkey = "" if row.hotkey is None else f"Ctrl+{row.hotkey % 10}"
-                cells = (name, QTableWidgetItem(hotkey), QTableWidgetItem(f"{row.count:,}"))
-                for column, cell in enumerate(cells):
-                    if column != NAME:
-                        cell.setFlags(cell.flags() & ~Qt.ItemFlag.ItemIsEditable)
-                    self._table.setItem(i, column, cell)
-                cells[COUNT].setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-                for column in range(3):
-                    cells[column].setSelected(row.uid in chosen)
-        self.set_locked(self._locked)
+            if len(old) != len(rows):
+                self._table.setRowCount(len(rows))
+            for i in changed:
+                self._write_row(i, rows[i], chosen=rows[i].uid in chosen)
+        if changed:
+            self.set_locked(self._locked)
+
+    def _write_row(self, i: int, row: ClassRow, *, chosen: bool) -> None:
+        pixmap = QPixmap(12, 12)
+        pixmap.fill(QColor(*row.colour))
+        name = QTableWidgetItem(QIcon(pixmap), row.name)
+        hotkey = "" if row.hotkey is None else f"Ctrl+{row.hotkey % 10}"
+        cells = (name, QTableWidgetItem(hotkey), QTableWidgetItem(f"{row.count:,}"))
+        for column, cell in enumerate(cells):
+            if column != NAME:
+                cell.setFlags(cell.flags() & ~Qt.ItemFlag.ItemIsEditable)
+            self._table.setItem(i, column, cell)
+        cells[COUNT].setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        for cell in cells:
+            cell.setSelected(chosen)
 
     def set_locked(self, uid: str) -> None:
         """Mark the class that every accepted object gets; empty for none."""
@@ -142,11 +148,14 @@ class ClassManager(QWidget):
         with QSignalBlocker(self._table):
             for i, row in enumerate(self._rows):
                 item = self._table.item(i, NAME)
-                if item is not None:
+                if item is None:
+                    continue
+                if item.text() != row.name:
+                    item.setText(row.name)
+                if item.font().bold() != (row.uid == uid):
                     font = item.font()
                     font.setBold(row.uid == uid)
                     item.setFont(font)
-                    item.setText(row.name)
                     item.setToolTip(self.tr("Every accepted object gets this class") if row.uid == uid else "")
 
     def set_vocabularies(self, presets: Sequence[tuple[str, str]], current: str) -> None:

@@ -45,10 +45,21 @@ class _ObjectModel(QAbstractTableModel):
         self.rows: list[ObjectRow] = []
 
     def set_rows(self, rows: Sequence[ObjectRow]) -> None:
-        """Replace all rows."""
-        self.beginResetModel()
-        self.rows = list(rows)
-        self.endResetModel()
+        """Replace all rows; those that stay in their place are only told when they differ."""
+        old, new = self.rows, list(rows)
+        if len(new) < len(old) or any(a.uid != b.uid for a, b in zip(old, new, strict=False)):
+            self.beginResetModel()
+            self.rows = new
+            self.endResetModel()
+            return
+        changed = [i for i, row in enumerate(old) if row is not new[i] and row != new[i]]
+        self.rows = [*new[: len(old)]]
+        for i in changed:
+            self.dataChanged.emit(self.index(i, 0), self.index(i, HIDE))
+        if len(new) > len(old):
+            self.beginInsertRows(_ROOT, len(old), len(new) - 1)
+            self.rows = new
+            self.endInsertRows()
 
     def rowCount(self, parent: _Index = _ROOT) -> int:  # noqa: N802
         """Number of objects."""

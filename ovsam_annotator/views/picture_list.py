@@ -13,7 +13,7 @@ from ovsam_annotator.views.picture_model import PictureModel
 from ovsam_annotator.views.text_field import TextField
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -114,6 +114,10 @@ class PictureList(QWidget):
     def visible_ids(self) -> tuple[int, ...]:
         """Ids that pass the filter, in order: what A and D walk through."""
         return self._model.visible_ids()
+
+    def neighbours(self, picture_id: int | None, by: int) -> Iterator[int]:
+        """Ids that pass the filter after (by 1) or before (by -1) a picture, nearest first; all for an unknown one."""
+        return self._model.neighbours(picture_id, by)
 
     def set_progress(self, done: int, total: int) -> None:
         """Show how much of the project is done."""

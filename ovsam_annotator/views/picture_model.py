@@ -11,7 +11,7 @@ from PySide6.QtGui import QImage, QPixmap
 from ovsam_annotator.views.picture_filter import PictureFilter
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -133,6 +133,14 @@ class PictureModel(QAbstractListModel):
     def visible_ids(self) -> tuple[int, ...]:
         """Ids that pass the filter, in order."""
         return tuple(self._rows[i].picture_id for i in self._shown)
+
+    def neighbours(self, picture_id: int | None, by: int) -> Iterator[int]:
+        """Ids that pass the filter after (by 1) or before (by -1) a picture, nearest first; all for an unknown one."""
+        place = self._places.get(picture_id, -1) if picture_id is not None else -1
+        at = self._shown_places.get(place)
+        after = range(0 if at is None else at + 1, len(self._shown))
+        for shown in after if by > 0 or at is None else range(at - 1, -1, -1):
+            yield self._rows[self._shown[shown]].picture_id
 
     def row_at(self, index: _Index) -> PictureRow:
         """Row at a valid index."""

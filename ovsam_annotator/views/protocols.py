@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import TypeAlias
 
     import numpy as np
@@ -219,6 +219,9 @@ class PictureListView(Protocol):
 
     def visible_ids(self) -> tuple[int, ...]:
         """Ids that pass the filter, in order: what A and D walk through."""
+
+    def neighbours(self, picture_id: int | None, by: int) -> Iterator[int]:
+        """Ids that pass the filter after (by 1) or before (by -1) a picture, nearest first; all for an unknown one."""
 
 
 class ObjectPanelView(Protocol):
