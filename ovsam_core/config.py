@@ -115,6 +115,7 @@ class DecoderConfig:
         crumbs: islands of an answer smaller than this share of its largest part are dropped, unless a click stands on
             them; 0 keeps everything. Acts in the predictor, not in training.
         pooled_iou: predict a candidate's IoU from its own mask beside its token, instead of from SAM's IoU token alone.
+        context_iou: the same, and from its surroundings, the prompt and the other candidates too.
     """
 
     form: Literal["official", "full"] = "official"
@@ -130,6 +131,7 @@ class DecoderConfig:
     edge_channels: int = 0
     box_start: bool = False
     pooled_iou: bool = False
+    context_iou: bool = False
     crumbs: float = 0.0
 
 

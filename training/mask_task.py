@@ -98,6 +98,7 @@ class MaskPath(nn.Module):
             content_tokens=decoder.content_tokens,
             box_start=decoder.box_start,
             pooled_iou=decoder.pooled_iou,
+            context_iou=decoder.context_iou,
         )
 
     def encode(self, pixels: Tensor, maps: Sequence[Tensor]) -> dict[str, Tensor]:

@@ -1,8 +1,9 @@
 """Train the bundled starter model: `python -m training.train_starter --data DIR --out DIR` goes through every stage.
 
 Masks land in `out/masks`, names in `out/names`, the finished model directory in `out/model`. One stage alone is
-`--stage masks` (run folder `out` itself), `features`, `joint`, `text`, `calibrate` (folder `out/names`) or `assemble`
-(model directory `out`). All are resumable: the same command goes on where the last run stopped.
+`--stage masks` (run folder `out` itself), `judge` (run folder `out`, of the masks in `--init`), `features`, `joint`,
+`text`, `calibrate` (folder `out/names`) or `assemble` (model directory `out`). All are resumable: the same command goes
+on where the last run stopped.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from training import checkpoints
 from training.args import command
 from training.loop import FitResult, LoopArgs, OptimArgs, fit
 from training.mask_data import MaskDataArgs, MaskSamples, collate
+from training.mask_judge import JudgeArgs, collect, fit_judge, ranking_figures
 from training.mask_task import MaskTask, PromptArgs
 from training.starter_assemble import PartArgs, assemble
 from training.starter_calibrate import calibrate
@@ -35,7 +37,7 @@ from training.starter_stages import (
     write_names,
 )
 
-__all__ = ["StarterArgs", "finish", "main", "mask_phases", "train_masks", "train_names"]
+__all__ = ["StarterArgs", "finish", "main", "mask_phases", "train_judge", "train_masks", "train_names"]
 
 
 @dataclass
@@ -70,33 +72,64 @@ class StarterArgs:
         stage: which part to train; "all" goes through them in order.
         threads: processor threads; 0 leaves it to torch.
         masks: what masks are learnt from.
+        steps: of the mask runs that `--stage all` goes through.
         prompts: how prompts are simulated.
         loop: length, batch and housekeeping.
         optim: optimiser and schedule.
-        init: run folder of an earlier mask run whose averaged weights this one starts from.
+        init: run folder of an earlier mask run whose averaged weights this one starts from; of the masks to judge for
+            `--stage judge`.
+        judge: how the judge of candidates is fitted once the masks are learnt.
         names: how names are learnt.
         parts: where the trained parts are that `--stage assemble` merges into the model directory `out`.
     """
 
     data: Path
     out: Path
-    stage: Literal["all", "masks", "features", "joint", "text", "calibrate", "assemble"] = "all"
+    stage: Literal["all", "masks", "judge", "features", "joint", "text", "calibrate", "assemble"] = "all"
     threads: int = 0
     masks: MaskDataArgs = field(default_factory=MaskDataArgs)
+    steps: tuple[int, ...] = (2250, 2200, 900)
     prompts: PromptArgs = field(default_factory=PromptArgs)
     loop: StarterLoop = field(default_factory=StarterLoop)
     optim: StarterOptim = field(default_factory=StarterOptim)
     init: Path | None = None
+    judge: JudgeArgs = field(default_factory=JudgeArgs)
     names: NameArgs = field(default_factory=NameArgs)
     parts: PartArgs = field(default_factory=PartArgs)
 
 
 def train_masks(args: StarterArgs) -> FitResult:
     """Train neck, skips and decoder on simulated prompts; the trunk stays as ImageNet left it."""
-    config = named_config("starter")
     samples = MaskSamples(args.data, args.masks, seed=args.loop.seed)
+    task = _mask_task(args)
+    return fit(task, samples, args.out, args.loop, args.optim, collate=collate, config=args)
+
+
+def train_judge(args: StarterArgs) -> None:
+    """Fit the judge of candidates on the finished masks of `args.init`, and keep them together in the run `args.out`.
+
+    Raises:
+        CheckpointError: `args.init` holds no mask run.
+    """
+    if checkpoints.latest(args.out) is not None:
+        return
+    if args.init is None:
+        raise CheckpointError("--init: --stage judge needs the run folder of the masks")
+    task = _mask_task(args)
+    table = collect(task, args.data, args.judge)
+    decoder = named_config("starter").decoder
+    judge = fit_judge(table, decoder.width, decoder.width // 4, args.judge)
+    print("\n".join(ranking_figures(judge, table, list(args.judge.masks.sources))))
+    task.path.decoder.iou_prediction_head = judge
+    state = {name: tensor.contiguous() for name, tensor in task.trained_state().items()}
+    parts: dict[str, dict[str, torch.Tensor]] = {"model": state, "ema": state, "optimizer": {}}
+    checkpoints.save(args.out, step=args.judge.steps, parts=parts, state={"step": args.judge.steps}, keep=1)
+
+
+def _mask_task(args: StarterArgs) -> MaskTask:
+    """Return the mask stage's network, with the averaged weights of `args.init` where that is given."""
     torch.manual_seed(args.loop.seed)
-    task = MaskTask(load_trunk(), config, args.prompts)
+    task = MaskTask(load_trunk(), named_config("starter"), args.prompts)
     if args.init is not None:
         newest = checkpoints.latest(args.init)
         if newest is None:
@@ -104,30 +137,42 @@ def train_masks(args: StarterArgs) -> FitResult:
         fresh = task.start_from(checkpoints.load(newest).ema)
         print(f"starting from {newest}; fresh: {', '.join(fresh) or 'nothing'}")
     task.path.to(memory_format=torch.channels_last)
-    return fit(task, samples, args.out, args.loop, args.optim, collate=collate, config=args)
+    return task
 
 
-def mask_phases(args: StarterArgs) -> tuple[StarterArgs, StarterArgs]:
-    """Return the two mask runs of the starter: the longer one on small crops, then one on large crops, COCO-heavy."""
+def mask_phases(args: StarterArgs) -> tuple[StarterArgs, ...]:
+    """Return the mask runs of the starter: a long one on small crops, one on large crops, and one that is click-heavy.
+
+    Every run starts from the averaged weights of the one before.
+    """
+    masks = replace(args.masks, samples=6000)
     small = replace(
         args,
         out=args.out / "masks-192",
-        masks=replace(args.masks, samples=6000, fixed=0.7, zoom=0.72, window=0.23, crop=192, whole=(256, 384)),
-        loop=replace(args.loop, max_steps=2250),
+        masks=replace(masks, fixed=0.7, zoom=0.72, window=0.23, crop=192, whole=(256, 384)),
+        loop=replace(args.loop, max_steps=args.steps[0]),
         optim=replace(args.optim, final_factor=0.5),
     )
     sources = {"coco_train": 6.5, "persons_train": 1.8, "bsds_train": 1.6, "clothing_train": 0.8}
+    gentle = replace(args.optim, lr=args.optim.lr / 2, warmup_steps=60, warmup_factor=0.1)
     large = replace(
         args,
-        out=args.out / "masks",
+        out=args.out / "masks-256",
         init=small.out,
-        masks=replace(
-            args.masks, samples=6000, fixed=0.7, zoom=0.68, window=0.25, crop=256, whole=(384, 512), sources=sources
-        ),
-        loop=replace(args.loop, max_steps=2200, seed=args.loop.seed + 1),
-        optim=replace(args.optim, lr=args.optim.lr / 2, warmup_steps=60, warmup_factor=0.1),
+        masks=replace(masks, fixed=0.7, zoom=0.68, window=0.25, crop=256, whole=(384, 512), sources=sources),
+        loop=replace(args.loop, max_steps=args.steps[1], seed=args.loop.seed + 1),
+        optim=gentle,
     )
-    return small, large
+    clicks = replace(
+        large,
+        out=args.out / "masks-clicks",
+        init=large.out,
+        masks=replace(large.masks, fixed=0.5, zoom=0.55, window=0.41, sources=sources | {"clothing_train": 0.6}),
+        prompts=replace(args.prompts, box=0.35, centre=0.8),
+        loop=replace(args.loop, max_steps=args.steps[2], seed=args.loop.seed + 2),
+        optim=replace(gentle, final_factor=0.0, ema=0.998),
+    )
+    return small, large, clicks
 
 
 def train_names(
@@ -162,12 +207,16 @@ def main(args: StarterArgs) -> None:
         torch.set_num_threads(args.threads)
     if args.stage == "masks":
         train_masks(args)
+    elif args.stage == "judge":
+        train_judge(args)
     elif args.stage == "assemble":
         finish(args.parts, args.out)
     elif args.stage == "all":
         for phase in mask_phases(args):
             train_masks(phase)
-        parts = PartArgs(masks=phase.out, names=args.out / "names")
+        judged = args.out / "masks"
+        train_judge(replace(args, init=phase.out, out=judged))
+        parts = PartArgs(masks=judged, names=args.out / "names")
         for stage in ("features", "joint", "text", "calibrate"):
             train_names(stage, args.data, args.out / "names", parts, args.names)
         finish(parts, args.out / "model")

@@ -77,6 +77,7 @@ def build_model(
             content_tokens=d.content_tokens,
             box_start=d.box_start,
             pooled_iou=d.pooled_iou,
+            context_iou=d.context_iou,
         )
         skips = None
         if d.skips:

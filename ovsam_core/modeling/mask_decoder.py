@@ -12,6 +12,7 @@ from segment_anything.modeling.mask_decoder import MLP
 from segment_anything.modeling.transformer import TwoWayTransformer
 from torch import nn
 
+from ovsam_core.modeling.judge import ContextIoU, PooledIoU
 from ovsam_core.modeling.prompt_encoder import MAP_CHANNELS, PromptEncoder, box_coverage, prompt_maps, resize_logits
 
 if TYPE_CHECKING:
@@ -101,6 +102,8 @@ class MaskDecoder(nn.Module):
             logits, so that an untrained decoder answers the rectangle.
         pooled_iou: predict the IoU of a candidate from its own mask (pooled features, size, certainty) beside its
             token, instead of SAM's prediction from the IoU token alone; the mask enters detached.
+        context_iou: the same, and from what surrounds the mask, the prompt and the other candidates; wins over
+            `pooled_iou`, and nothing but the judge itself learns from it.
     """
 
     def __init__(
@@ -118,6 +121,7 @@ class MaskDecoder(nn.Module):
         content_tokens: bool = False,
         box_start: bool = False,
         pooled_iou: bool = False,
+        context_iou: bool = False,
     ) -> None:
         super().__init__()
         self.prompt_encoder = PromptEncoder(
@@ -138,9 +142,11 @@ class MaskDecoder(nn.Module):
             nn.GELU(),
         )
         self.output_hypernetworks_mlps = nn.ModuleList(MLP(width, width, fine, 3) for _ in range(count))
-        self.iou_prediction_head = None
-        if full:
-            self.iou_prediction_head = _PooledIoU(width, fine) if pooled_iou else MLP(width, 256, count, 3)
+        self.iou_prediction_head: nn.Module | None = None
+        if full and context_iou:
+            self.iou_prediction_head = ContextIoU(width, fine)
+        elif full:
+            self.iou_prediction_head = PooledIoU(width, fine) if pooled_iou else MLP(width, 256, count, 3)
         self.refine8 = _Refine(coarse, prompt_maps) if skips else None
         self.refine4 = _Refine(fine, prompt_maps) if skips else None
         self.start = _Start() if box_start else None
@@ -168,12 +174,14 @@ class MaskDecoder(nn.Module):
         logits = (hyper @ pixels.flatten(2)).reshape(len(prompts), -1, 4 * h, 4 * w)  # (N, M, 4h, 4w)
         if self.start is not None:
             logits = logits + self.start(prompts, (4 * h, 4 * w))
-        iou = None
-        if isinstance(self.iou_prediction_head, _PooledIoU):
-            iou = self.iou_prediction_head(tokens[:, 0], masks, source, pixels, logits)
-        elif self.iou_prediction_head is not None:
-            iou = self.iou_prediction_head(tokens[:, 0])
-        return DecodedMasks(logits, iou, tokens[:, 0])
+        judge, token, iou = self.iou_prediction_head, tokens[:, 0], None
+        if isinstance(judge, ContextIoU):
+            iou = judge(token, masks, embedding, source, pixels, logits, prompts)
+        elif isinstance(judge, PooledIoU):
+            iou = judge(token, masks, source, pixels, logits)
+        elif judge is not None:
+            iou = judge(token)
+        return DecodedMasks(logits, iou, token)
 
     def _upscale(self, source: Tensor, features: Mapping[str, Tensor], prompts: PromptTensors) -> Tensor:
         to8, norm, gelu, to4, gelu4 = self.output_upscaling
@@ -202,51 +210,6 @@ class _Refine(nn.Module):
             y = y + self.prompt(prompt_maps(prompts, (x.shape[-2], x.shape[-1]), stride))
         y = self.out(F.relu(self.norm(y)))
         return F.relu(x + y)
-
-
-class _PooledIoU(nn.Module):
-    """Predicted IoU of every candidate from what the decoder knows about it: one small MLP shared by all of them."""
-
-    def __init__(self, width: int, fine: int) -> None:
-        super().__init__()
-        self.mlp = MLP(3 * width + fine + 4, width, 1, 3)
-
-    def forward(self, token: Tensor, masks: Tensor, source: Tensor, pixels: Tensor, logits: Tensor) -> Tensor:
-        """Return (N, M).
-
-        Args:
-            token: (N, C) the IoU token.
-            masks: (N, M, C) mask tokens.
-            source: (N, C, h, w) transformed image embedding.
-            pixels: (N, c, 4h, 4w) upscaled embedding.
-            logits: (N, M, 4h, 4w).
-        """
-        n, m = logits.shape[:2]
-        # A quality estimate judges the features, it does not shape them: only the tokens learn from it.
-        source, pixels, logits = source.detach(), pixels.detach(), logits.detach()
-        inside = logits.sigmoid()
-        coarse = F.avg_pool2d(inside, 4)  # (N, M, h, w)
-        area = inside.flatten(2).sum(2, keepdim=True)  # (N, M, 1) cells
-        cells = coarse.flatten(2) @ source.flatten(2).transpose(1, 2)  # (N, M, C)
-        fine = inside.flatten(2) @ pixels.flatten(2).transpose(1, 2)  # (N, M, c)
-        positive = (logits > 0).flatten(2).float()
-        # The sum of doubts is about the length of the uncertain edge.
-        doubt = (1 - (2 * inside - 1).abs()).flatten(2).sum(2, keepdim=True)
-        stable = (logits > 1).flatten(2).sum(2, keepdim=True) / (logits > -1).flatten(2).sum(2, keepdim=True).clamp(
-            min=1
-        )
-        statistics = torch.cat(
-            (
-                (area / inside[0, 0].numel()).sqrt(),
-                doubt / (area + 1),
-                stable,
-                (inside.flatten(2) * positive).sum(2, keepdim=True) / positive.sum(2, keepdim=True).clamp(min=1),
-            ),
-            dim=2,
-        )
-        known = (token.unsqueeze(1).expand(n, m, -1), masks, 16 * cells / (area + 1), fine / (area + 1), statistics)
-        found: Tensor = self.mlp(torch.cat(known, dim=2))
-        return found.squeeze(2)
 
 
 class _Start(nn.Module):

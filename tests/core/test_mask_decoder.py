@@ -10,6 +10,7 @@ from ovsam_core.modeling.prompt_encoder import PromptTensors
 WIDTH, GRID = 32, 6
 SIZE = 16 * GRID
 SWITCHES = {"skips": True, "prompt_maps": True, "content_tokens": True, "box_start": True, "pooled_iou": True}
+CONTEXT = {**SWITCHES, "context_iou": True}
 
 
 def some(n=3, points=2, box=False, mask=False):
@@ -104,7 +105,9 @@ def test_post_processing_agrees_with_segment_anything():
     torch.testing.assert_close(postprocess_logits(logits, padded=SIZE, input_hw=(64, 96), size_hw=(101, 150)), expected)
 
 
-@pytest.mark.parametrize("options", [{"form": "official"}, {"form": "full"}, {"form": "full", **SWITCHES}])
+@pytest.mark.parametrize(
+    "options", [{"form": "official"}, {"form": "full"}, {"form": "full", **SWITCHES}, {"form": "full", **CONTEXT}]
+)
 @pytest.mark.parametrize(("points", "box", "mask"), [(1, False, False), (0, True, False), (2, True, True)])
 def test_a_batch_equals_one_by_one(options, points, box, mask):
     model, image, prompts = ours(**options), features(skips="skips" in options), some(points=points, box=box, mask=mask)
