@@ -166,36 +166,29 @@ def finish(look: Look, drafts: Sequence[Sequence[Draft]], clock: _Clock | None =
     flat = [draft for own in drafts for draft in own]
     if not flat:
         return []
-    bests = np.cumsum([0, *(len(own) for own in drafts[:-1])])
+    bests = np.cumsum([0, *(len(own) for own in drafts[:-1])]).tolist()
     boxes = torch.from_numpy(to_input(np.stack([d.region for d in flat]), look.embedding.scale_xy)).to(look.device)
     logits = torch.stack([d.logits for d in flat])
     tokens = torch.stack([d.token for d in flat])
     found = embed_regions(look.model, look.features, boxes, logits, tokens)
     vectors = found.clip.cpu().numpy()
-    labels: list[tuple[Label, ...]] = [()] * len(flat)
-    if look.encoded is not None:
-        labels = name_regions(look.model, found, look.encoded, top_k=look.top_k)
     clock.stage("names", len(drafts))
     crops: dict[int, NDArray[np.float32]] = {}
+    parts: list[tuple[list[int], Tensor | None]] = [(list(range(len(flat))), None)]
     if look.crop and look.rgb is not None:  # of the best candidates only: each costs two passes through the trunk
-        rows = torch.from_numpy(bests).to(look.device)
         regions = np.stack([flat[i].region for i in bests])
         crop = crop_embeddings(look.model, look.rgb, regions, masks=[flat[i].mask for i in bests], device=look.device)
-        crops = dict(zip(bests.tolist(), crop.cpu().numpy(), strict=True))
-        if look.encoded is not None:
-            chosen = replace(
-                found,
-                clip=found.clip[rows],
-                head=None if found.head is None else found.head[rows],
-                crop=crop,
-                tiny=found.tiny[rows],
-            )
-            named = name_regions(look.model, chosen, look.encoded, top_k=look.top_k)
-            for i, ranked in zip(bests.tolist(), named, strict=True):
-                labels[i] = ranked
+        crops = dict(zip(bests, crop.cpu().numpy(), strict=True))
+        parts = [(bests, crop), (sorted(set(range(len(flat))) - set(bests)), None)]
         clock.stage("crop", len(drafts))
+    labels: dict[int, tuple[Label, ...]] = dict.fromkeys(range(len(flat)), ())
+    if look.encoded is not None:
+        for rows, cropped in parts:
+            named = name_regions(look.model, found.at(rows, cropped), look.encoded, top_k=look.top_k)
+            labels |= zip(rows, named, strict=True)
+        clock.stage("names", len(drafts))
     predictions = []
-    for start, own in zip(bests.tolist(), drafts, strict=True):
+    for start, own in zip(bests, drafts, strict=True):
         candidates = tuple(
             _candidate(draft, vectors[start + j], crops.get(start + j), labels[start + j])
             for j, draft in enumerate(own)

@@ -59,13 +59,23 @@ def crop_square(
         fill: value outside the picture; 127 is zero after the starter's normalisation.
 
     Returns:
-        (size, size, 3) or (size, size) uint8; shrunk by area averaging, enlarged bilinearly.
+        (size, size, 3) or (size, size) uint8; shrunk by area averaging, enlarged bilinearly. Large squares are shrunk
+        by a whole factor before they are cut to shape: the picture's edge moves by at most half a pixel of the answer.
     """
     x, y, side = square_window(box_xyxy, scale)
     height, width = image.shape[:2]
     left, top, right, bottom = max(x, 0), max(y, 0), min(x + side, width), min(y + side, height)
+    inside = image[top:bottom, left:right] if right > left and bottom > top else image[:0]
+    across, down = left - x, top - y
+    factor = side // (2 * size)
+    if factor > 1 and min(inside.shape[:2]) >= factor:
+        h, w = inside.shape[0] // factor, inside.shape[1] // factor
+        whole = inside[: h * factor, : w * factor]  # OpenCV averages whole cells three times as fast
+        inside = np.asarray(cv2.resize(whole, (w, h), interpolation=cv2.INTER_AREA), np.uint8)
+        side = max(round(side / factor), *inside.shape[:2])
+        across = min(round(across / factor), side - inside.shape[1])
+        down = min(round(down / factor), side - inside.shape[0])
     canvas = np.full((side, side, *image.shape[2:]), fill, np.uint8)
-    if right > left and bottom > top:
-        canvas[top - y : bottom - y, left - x : right - x] = image[top:bottom, left:right]
+    canvas[down : down + inside.shape[0], across : across + inside.shape[1]] = inside
     how = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(canvas, (size, size), interpolation=how), np.uint8)

@@ -46,6 +46,11 @@ class Regions:
     crop: Tensor | None
     tiny: Tensor
 
+    def at(self, rows: Sequence[int], crop: Tensor | None = None) -> Regions:
+        """Return some of the regions, with their crops' embeddings (len(rows), D) where the crop branch ran."""
+        index = torch.tensor(rows, device=self.clip.device)
+        return Regions(self.clip[index], None if self.head is None else self.head[index], crop, self.tiny[index])
+
     @property
     def branches(self) -> tuple[Branch, ...]:
         """Names of the branches that took part."""
@@ -99,49 +104,41 @@ def name_regions(
     """
     if not len(regions.clip) or not len(encoded.vocabulary):
         return [()] * len(regions.clip)
-    log_p, codes = _log_scores(model, regions, encoded)
+    log_p, frozen_leads = _log_scores(model, regions, encoded)
     k = len(encoded.vocabulary)
     scores = calibrated_scores(log_p[:, :k], log_p[:, k], model.config.temperature)[:, :k].numpy()
+    share = model.config.crop.weight
     return [
-        rank(row, encoded.vocabulary, _Deciders(code), top_k=top_k) for row, code in zip(scores, codes, strict=True)
+        rank(row, encoded.vocabulary, _Deciders(regions, i, frozen_leads, encoded, share), top_k=top_k)
+        for i, row in enumerate(scores)
     ]
 
 
-def _log_scores(model: OVSAM, regions: Regions, encoded: EncodedVocabulary) -> tuple[Tensor, Tensor]:
-    """Return (N, K + 1) log scores, background last, and (N, K) codes of the deciding branch, see `_Deciders`."""
+def _log_scores(model: OVSAM, regions: Regions, encoded: EncodedVocabulary) -> tuple[Tensor, Tensor | bool]:
+    """Return (N, K + 1) log scores, background last, and whether the frozen branches decide: (N, K) bool, or always."""
     scale, settings = model.logit_scale, model.config.fusion
-    n, share = len(regions.clip), model.config.crop.weight
+    share = model.config.crop.weight
     frozen = regions.clip.cpu()
     if regions.crop is not None:
         frozen = functional.normalize((1 - share) * frozen + share * regions.crop.cpu(), dim=-1)
     clip = _with_background(encoded.logits(frozen, scale))
-    codes = torch.ones(n, clip.shape[1] - 1, dtype=torch.int8)
-    if regions.crop is not None:
-        codes += _crop_leads(regions.clip.cpu(), regions.crop.cpu(), encoded, share)
     if regions.head is None:
-        return clip.log_softmax(1), codes
+        return clip.log_softmax(1), True
     vectors = regions.head
     if isinstance(model.head, RegionAdapter):  # it adapts whatever the frozen branches say together
         vectors = model.head(frozen.to(vectors.device))
     head = _with_background(encoded.logits(vectors.cpu(), scale))
     if not settings.enabled:
-        return head.log_softmax(1), torch.zeros_like(codes)
+        return head.log_softmax(1), False
     seen = _seen(model, encoded)
     tiny = regions.tiny.cpu() if settings.tiny_rule else None
     log_p = fuse(head, clip, seen, settings.alpha, settings.beta, tiny)
-    by_frozen = decides(head, clip, seen, settings.alpha, settings.beta, tiny)[:, :-1]
-    return log_p, torch.where(by_frozen, codes, torch.zeros_like(codes))
+    return log_p, decides(head, clip, seen, settings.alpha, settings.beta, tiny)[:, :-1]
 
 
 def _with_background(logits: Tensor) -> Tensor:
     """Append the background column: its embedding is zero, so is its logit."""
     return torch.cat([logits, logits.new_zeros(len(logits), 1)], 1)
-
-
-def _crop_leads(clip: Tensor, crop: Tensor, encoded: EncodedVocabulary, share: float) -> Tensor:
-    """Return (N, K) int8, 1 where the crop says more for a name than the region does."""
-    both = encoded.logits(torch.cat([clip, crop]), 1.0)
-    return (share * both[len(clip) :] > (1 - share) * both[: len(clip)]).to(torch.int8)
 
 
 def _seen(model: OVSAM, encoded: EncodedVocabulary) -> Tensor:
@@ -155,15 +152,17 @@ def _seen(model: OVSAM, encoded: EncodedVocabulary) -> Tensor:
 
 
 class _Deciders(Sequence["Branch"]):
-    """Branch names looked up when asked: a large vocabulary needs nine of its 22,000."""
+    """Which branch put each name where it stands, found when asked: a large vocabulary needs nine of its 22,000."""
 
-    _NAMES: tuple[Branch, ...] = ("head", "clip", "crop")
-
-    def __init__(self, codes: Tensor) -> None:
-        self._codes = codes
+    def __init__(
+        self, regions: Regions, row: int, frozen_leads: Tensor | bool, encoded: EncodedVocabulary, share: float
+    ) -> None:
+        self._regions, self._row = regions, row
+        self._frozen_leads = frozen_leads
+        self._encoded, self._share = encoded, share
 
     def __len__(self) -> int:
-        return len(self._codes)
+        return len(self._encoded.vocabulary)
 
     @overload
     def __getitem__(self, index: int) -> Branch: ...
@@ -171,5 +170,11 @@ class _Deciders(Sequence["Branch"]):
     def __getitem__(self, index: slice) -> Sequence[Branch]: ...
     def __getitem__(self, index: int | slice) -> Branch | Sequence[Branch]:
         if isinstance(index, slice):
-            return [self._NAMES[code] for code in self._codes[index].tolist()]
-        return self._NAMES[int(self._codes[index])]
+            return [self[i] for i in range(*index.indices(len(self)))]
+        leads = self._frozen_leads
+        if not (leads if isinstance(leads, bool) else bool(leads[self._row, index])):
+            return "head"
+        if self._regions.crop is None:
+            return "clip"
+        by_clip, by_crop = self._encoded.cosines_of(index, self._regions.clip[self._row], self._regions.crop[self._row])
+        return "crop" if self._share * by_crop > (1 - self._share) * by_clip else "clip"

@@ -89,6 +89,12 @@ class EncodedVocabulary:
             cosines = np.maximum.reduceat(cosines, self.starts, axis=1)  # (N, K)
         return torch.from_numpy(cosines).mul_(scale)
 
+    def cosines_of(self, index: int, *regions: Tensor) -> tuple[float, ...]:
+        """Return the greatest cosine among one entry's phrases for each region (D,), without looking at the others."""
+        stop = self.starts[index + 1] if index + 1 < len(self.starts) else len(self.rows)
+        rows = self._matrix[int(self.starts[index]) : int(stop)]
+        return tuple(float(rows.mv(region.detach().float().cpu()).max()) for region in regions)
+
 
 def encode_vocabulary(
     tower: TextTower,

@@ -123,6 +123,15 @@ class Vocabulary:
         return {entry.id: i for i, entry in enumerate(self.entries)}
 
     @cached_property
+    def children_of(self) -> dict[str, list[int]]:
+        """WordNet parent → positions of its entries."""
+        table: dict[str, list[int]] = {}
+        for i, entry in enumerate(self.entries):
+            if entry.parent:
+                table.setdefault(entry.parent, []).append(i)
+        return table
+
+    @cached_property
     def _by_name(self) -> dict[str, int]:
         table = {normalise(entry.name): i for i, entry in enumerate(self.entries)}
         for i, entry in enumerate(self.entries):

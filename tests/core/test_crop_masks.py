@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from ovsam_core.config import named_config
 from ovsam_core.crop_branch import crop_embeddings
+from ovsam_core.crops import crop_square
 from ovsam_core.masks import Mask
 from ovsam_core.modeling.build import build_model
 
@@ -56,3 +58,18 @@ def test_masks_choose_what_is_embedded(starter):
     torch.testing.assert_close(both[1:], alone, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(both[0], both[1], atol=1e-3)
     torch.testing.assert_close(both.norm(dim=1), torch.ones(2))
+
+
+@pytest.mark.parametrize("box", [(900, 700, 1500, 1200), (-300, -200, 400, 300), (1700, 1300, 2090, 1600)])
+def test_a_large_square_is_cut_as_from_a_smaller_picture(box):
+    y, x = np.mgrid[0:1600, 0:2090].astype(np.float32)
+    large = np.stack([x / 2090, y / 1600, np.sin(x / 150) * np.cos(y / 130) / 2 + 0.5], 2)
+    large = (large * 255).astype(np.uint8)
+    small = cv2.resize(large, None, fx=1 / 2, fy=1 / 2, interpolation=cv2.INTER_AREA)
+    for pixels, half in ((large, small), (large[..., 0], small[..., 0])):
+        cut = crop_square(pixels, box, scale=1.4, size=64, fill=90)
+        expected = crop_square(half, np.array(box) / 2, scale=1.4, size=64, fill=90)
+        assert cut.shape == expected.shape
+        difference = np.abs(cut.astype(int) - expected)
+        assert difference.mean() < 2  # the picture's edge may lie half a pixel apart
+        assert np.median(difference) <= 1

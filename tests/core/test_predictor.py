@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ovsam_core import answer, everything
+from ovsam_core.embedding import ImageEmbedding
 from ovsam_core.embedding_cache import EmbeddingCache
 from ovsam_core.errors import CancelledError, EmbeddingError, ModelError, PromptError, VocabularyError
 from ovsam_core.mask_window import picture_mask, picture_window
@@ -291,9 +292,14 @@ def test_the_one_mask_form_scores_by_stability(predictor, embedding, monkeypatch
     assert [c.predicted_iou for c in found.candidates] == pytest.approx([1.0, 0.5])
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(size=st.tuples(st.integers(3, 300), st.integers(3, 300)), seed=st.integers(0, 9999), quiet=st.floats(-3.0, 1.0))
-def test_windows_equal_whole_picture_processing(size, seed, quiet):
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    size=st.tuples(st.integers(3, 300), st.integers(3, 300)),
+    seed=st.integers(0, 9999),
+    quiet=st.floats(-3.0, 1.0),
+    outline_only=st.booleans(),
+)
+def test_windows_equal_whole_picture_processing(size, seed, quiet, outline_only):
     random = torch.Generator().manual_seed(seed)
     coarse = torch.randn(1, 1, 4, 4, generator=random) * 3 + quiet
     logits = torch.nn.functional.interpolate(coarse, (32, 32), mode="bicubic")[0, 0]
@@ -307,6 +313,12 @@ def test_windows_equal_whole_picture_processing(size, seed, quiet):
     assert ((pasted > 0) == (whole > 0))[sure].all()
     inside = whole[y : y + window.shape[0], x : x + window.shape[1]]
     np.testing.assert_allclose(window, inside, atol=1e-4)
+    place = ImageEmbedding({}, size, input_hw, (1.0, 1.0), "", "")
+    with pytest.MonkeyPatch.context() as patch:
+        if outline_only:
+            patch.setattr("ovsam_core.mask_window._DENSE", 0)
+        mask = picture_mask(logits, place, 128).full()
+    assert (mask == (whole > 0))[sure].all()
 
 
 def test_a_bool_mask_becomes_logits_where_it_is(predictor, embedding):

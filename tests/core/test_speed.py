@@ -101,18 +101,18 @@ def fake(monkeypatch, *trials):
     return calls
 
 
-PLAIN, LAST, FUSED = Speed(), Speed(channels_last=True), Speed(channels_last=True, fused=True)
+PLAIN, BOTH, FOLDED = Speed(), Speed(channels_last=True, fused=True), Speed(fused=True)
 
 
 def test_the_fastest_honest_way_is_kept_for_the_next_start(tiny, tmp_path, monkeypatch):
-    calls = fake(monkeypatch, Trial(PLAIN, 90, 1), Trial(LAST, 70, 0.999), Trial(FUSED, 50, 0.98))
+    calls = fake(monkeypatch, Trial(PLAIN, 90, 1), Trial(FOLDED, 70, 0.999), Trial(BOTH, 50, 0.98))
     file = tmp_path / "deep" / "speed.json"
-    assert choose_speed(tiny, CPU, file=file) == LAST  # FUSED is faster, but its masks differ
-    assert choose_speed(tiny, CPU, file=file) == LAST
+    assert choose_speed(tiny, CPU, file=file) == FOLDED  # BOTH is faster, but its masks differ
+    assert choose_speed(tiny, CPU, file=file) == FOLDED
     assert len(calls) == 1
     other = build_model(named_config("tiny"))
     other.config = other.config.with_hashes(type(other.config.hashes)(encoder="another"))
-    assert choose_speed(other, CPU, file=file) == LAST
+    assert choose_speed(other, CPU, file=file) == FOLDED
     assert len(calls) == 2
     assert len(json.loads(file.read_text())) == 2
 
@@ -156,7 +156,7 @@ def test_bfloat16_is_tried_where_the_processor_has_it(tiny, tmp_path, monkeypatc
 
 
 def test_precision_is_part_of_the_key_and_memory_order_is_not():
-    assert {way.tag for way in (PLAIN, LAST, FUSED)} == {"fp32"}
+    assert {way.tag for way in (PLAIN, FOLDED, BOTH)} == {"fp32"}
     assert Speed(precision="bfloat16").tag == "bf16"
 
 
