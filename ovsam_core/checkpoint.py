@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from ovsam_core.config import Hashes, ModelConfig, named_config
 from ovsam_core.errors import CheckpointError
 from ovsam_core.modeling.build import build_model
+from ovsam_core.modeling.unfilled import Unfilled
 from ovsam_core.official import Report, read_weights, translate
 
 if TYPE_CHECKING:
@@ -85,7 +86,8 @@ def load_model(directory: Path, *, verify: bool = False) -> OVSAM:
         config = ModelConfig.from_json((directory / _CONFIG).read_bytes(), str(directory / _CONFIG))
     except OSError as error:
         raise CheckpointError(f"{directory / _CONFIG}: cannot be read: {error.strerror or error}") from error
-    model = build_model(config, device="meta", directory=directory)
+    with Unfilled():
+        model = build_model(config, device="meta", directory=directory)
     path = directory / _WEIGHTS
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")

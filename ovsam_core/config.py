@@ -164,7 +164,8 @@ class RegionConfig:
 
     Attributes:
         pool: "attention" is the CLIP ResNets' attention pool on RoIAlign of its own grid, "mask" the mean under the
-            mask and then the tower's head (ConvNeXt), "head" the tower's head on RoIAlign of `roi` cells.
+            mask and then the tower's head (for a CLIP ResNet, the attention pool's values without its attention),
+            "head" the tower's head on RoIAlign of `roi` cells.
         roi: RoIAlign grid of "head", and of "mask" where a mask has no cell.
         mask_share: "head" only: share of the mask-pooled embedding in the mean with the box-pooled one, where a mask is
             given.

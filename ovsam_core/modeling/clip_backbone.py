@@ -90,12 +90,22 @@ class ClipBackbone(nn.Module, ABC):
 
 
 class ResNetBackbone(ClipBackbone):
-    """OpenAI's ResNets: regions go through RoIAlign on the attention pool's own grid (7, 9, 12 or 14 cells a side)."""
+    """OpenAI's ResNets: regions go through RoIAlign on the attention pool's own grid (7, 9, 12 or 14 cells a side).
+
+    With mask pooling, regions that have a mask are the mean under it of what the attention pool would carry on from
+    each cell, its values without its attention, as MaskCLIP reads dense features out of CLIP (Zhou et al., ECCV 2022).
+
+    Args:
+        visual: open_clip's ResNet tower.
+        embed_dim: dimensions of the embeddings.
+        region: "attention" or "mask".
+    """
 
     visual: ModifiedResNet
 
-    def __init__(self, visual: ModifiedResNet, *, embed_dim: int) -> None:
+    def __init__(self, visual: ModifiedResNet, *, embed_dim: int, region: RegionConfig) -> None:
         super().__init__(visual, embed_dim=embed_dim)
+        self.region = region
         width = visual.layer1[0].conv1.in_channels
         self.channels = (width * 4, width * 8, width * 16, width * 32)
         self.grid = round((visual.attnpool.positional_embedding.shape[0] - 1) ** 0.5)
@@ -112,9 +122,14 @@ class ResNetBackbone(ClipBackbone):
 
     @torch.no_grad()
     def regions(self, last: Tensor, boxes: Tensor, masks: Tensor | None = None, index: Tensor | None = None) -> Tensor:
-        """See `ClipBackbone.regions`; the attention pool looks at boxes, masks change nothing."""
-        del masks
-        return self.pool(align(last, boxes, self.grid, _STRIDES[-1], index))
+        """See `ClipBackbone.regions`; the attention pool looks at boxes, and at masks without a cell by their boxes."""
+        boxed = self.pool(align(last, boxes, self.grid, _STRIDES[-1], index))
+        if masks is None or self.region.pool == "attention":
+            return boxed
+        mean, has_cell = mask_mean(last, masks, index)  # (N, C); both projections are affine: the mean comes first
+        pool = self.visual.attnpool
+        masked = functional.normalize(pool.c_proj(pool.v_proj(mean)), dim=-1)
+        return torch.where(has_cell[:, None], masked, boxed)
 
     @torch.no_grad()
     def whole(self, pixels: Tensor, covers: Tensor | None = None, mask_share: float = 0.0) -> Tensor:
@@ -232,9 +247,9 @@ def make_backbone(visual: nn.Module, *, embed_dim: int, region: RegionConfig) ->
         ModelError: a tower without convolutional maps (a ViT), or a pooling that does not fit it.
     """
     if isinstance(visual, ModifiedResNet):
-        if region.pool != "attention":
-            raise ModelError(f"region.pool: a CLIP ResNet pools by 'attention', got {region.pool!r}")
-        return ResNetBackbone(visual, embed_dim=embed_dim)
+        if region.pool == "head":
+            raise ModelError("region.pool: a CLIP ResNet pools by 'attention' or 'mask', got 'head'")
+        return ResNetBackbone(visual, embed_dim=embed_dim, region=region)
     if isinstance(visual, TimmModel):
         return TimmBackbone(visual, embed_dim=embed_dim, region=region)
     raise ModelError(

@@ -419,7 +419,7 @@ def test_a_folder_that_cannot_be_written(tmp_path):
 
 def test_a_wrong_region_pool_is_refused_on_loading(saved):
     config = json.loads((saved / "config.json").read_text())
-    config["region"]["pool"] = RegionConfig(pool="mask").pool
+    config["region"]["pool"] = RegionConfig(pool="head").pool
     (saved / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ModelError, match="pools by 'attention'"):
+    with pytest.raises(ModelError, match="pools by 'attention' or 'mask'"):
         load_model(saved)

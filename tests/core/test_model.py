@@ -269,8 +269,8 @@ def test_a_tower_that_open_clip_cannot_build_is_refused():
     vit = {**TINY.vision, "vision_cfg": {"image_size": 64, "layers": 1, "width": 64, "patch_size": 32}}
     with pytest.raises(ModelError, match="VisionTransformer has no maps at strides 4, 8, 16, 32"):
         build_model(replace(TINY, vision=vit))
-    with pytest.raises(ModelError, match="a CLIP ResNet pools by 'attention', got 'mask'"):
-        build_model(replace(TINY, region=RegionConfig(pool="mask")))
+    with pytest.raises(ModelError, match="a CLIP ResNet pools by 'attention' or 'mask', got 'head'"):
+        build_model(replace(TINY, region=RegionConfig(pool="head")))
     text = {**TINY.vision["text_cfg"], "pool_type": "last"}
     with pytest.raises(ModelError, match="pool at the end token"):
         build_model(replace(TINY, vision={**TINY.vision, "text_cfg": text}))

@@ -96,6 +96,22 @@ def test_the_attention_pool_has_its_own_grid(size, grid):
     assert backbone.regions(last, torch.tensor([[0.0, 0, 64, 64]])).shape == (1, 32)
 
 
+def test_a_clip_resnet_pools_the_attention_pools_values_under_a_mask():
+    vision = {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None}
+    visual = CustomTextCLIP(32, vision, TEXT).visual
+    backbone = make_backbone(visual, embed_dim=32, region=RegionConfig("mask"))
+    by_box = make_backbone(visual, embed_dim=32, region=RegionConfig("attention"))
+    last = backbone.maps(torch.randn(1, 3, 128, 128, generator=torch.Generator().manual_seed(2)))[-1]  # (1, 256, 4, 4)
+    boxes = torch.tensor([[0.0, 0, 64, 64]] * 2)
+    masks = torch.full((2, 4, 4), -1.0)
+    masks[0, 1, 2] = masks[0, 3, 0] = 1.0  # the second has no cell
+    found = backbone.regions(last, boxes, masks)
+    values = visual.attnpool.c_proj(visual.attnpool.v_proj(last[0].flatten(1).T)).reshape(4, 4, 32)
+    expected = torch.nn.functional.normalize((values[1, 2] + values[3, 0]) / 2, dim=0)
+    torch.testing.assert_close(found[0], expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found[1:], by_box.regions(last, boxes, masks)[1:])
+
+
 @pytest.mark.parametrize(
     ("name", "channels", "grid"),
     [
