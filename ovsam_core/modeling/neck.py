@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 import torch
@@ -31,23 +32,37 @@ class _PatchEmbed(nn.Module):
 
 
 class _TransformerNeck(nn.Module):
-    """What both necks share: position, SAM ViT blocks and the convolutions that end in the decoder's width."""
+    """What both necks share: position, SAM ViT blocks and the convolutions that end in the decoder's width.
+
+    Args:
+        in_channels: channels of the maps at strides 4, 8, 16 and 32.
+        width: transformer channels.
+        depth: blocks; the last one attends globally.
+        heads: attention heads.
+        window: side of an attention window, cells.
+        grid: side of the grid the positional parameters are stored for, cells.
+        out_channels: channels of the image embedding.
+        learnt_position: train the positional embedding instead of keeping it as a buffer.
+        mlp_ratio: hidden width of a block's MLP over `width`.
+    """
 
     pos_embed: Tensor
 
     def __init__(
         self,
         *,
+        in_channels: Sequence[int],
         width: int,
         depth: int,
         heads: int,
         window: int,
         grid: int,
         out_channels: int,
-        learnt_position: bool,
-        mlp_ratio: float,
+        learnt_position: bool = False,
+        mlp_ratio: float = 4.0,
     ) -> None:
         super().__init__()
+        self._read(in_channels, width)
         position = torch.zeros(1, grid, grid, width)
         if learnt_position:
             self.pos_embed = nn.Parameter(nn.init.trunc_normal_(position, std=0.02))
@@ -73,6 +88,10 @@ class _TransformerNeck(nn.Module):
             LayerNorm2d(out_channels),
         )
 
+    @abstractmethod
+    def _read(self, in_channels: Sequence[int], width: int) -> None:
+        """Make the layers that bring maps to the stride-16 grid."""
+
     def _transform(self, x: Tensor) -> Tensor:
         x = x + self._position(x.shape[1], x.shape[2])  # (B, h, w, width)
         for block in self.blocks:
@@ -90,43 +109,9 @@ class _TransformerNeck(nn.Module):
 
 
 class MultiLayerTransformerNeck(_TransformerNeck):
-    """Sums four trunk maps on the stride-16 grid, then transforms.
+    """Sums four trunk maps on the stride-16 grid, then transforms."""
 
-    Args:
-        in_channels: channels of the maps at strides 4, 8, 16 and 32.
-        width: transformer channels.
-        depth: blocks; the last one attends globally.
-        heads: attention heads.
-        window: side of an attention window, cells.
-        grid: side of the grid the positional parameters are stored for, cells.
-        out_channels: channels of the image embedding.
-        learnt_position: train the positional embedding instead of keeping it as a buffer.
-        mlp_ratio: hidden width of a block's MLP over `width`.
-    """
-
-    def __init__(
-        self,
-        *,
-        in_channels: Sequence[int],
-        width: int,
-        depth: int,
-        heads: int,
-        window: int,
-        grid: int,
-        out_channels: int,
-        learnt_position: bool = False,
-        mlp_ratio: float = 4.0,
-    ) -> None:
-        super().__init__(
-            width=width,
-            depth=depth,
-            heads=heads,
-            window=window,
-            grid=grid,
-            out_channels=out_channels,
-            learnt_position=learnt_position,
-            mlp_ratio=mlp_ratio,
-        )
+    def _read(self, in_channels: Sequence[int], width: int) -> None:
         c4, c8, c16, c32 = in_channels
         self.patch_embeds = nn.ModuleList(
             (
@@ -156,31 +141,9 @@ class MultiLayerTransformerNeck(_TransformerNeck):
 
 
 class SingleLayerTransformerNeck(_TransformerNeck):
-    """Reads the stride-16 map alone: the paper's single-scale ablation (Table 7 left). Arguments as above."""
+    """Reads the stride-16 map alone: the paper's single-scale ablation (Table 7 left)."""
 
-    def __init__(
-        self,
-        *,
-        in_channels: Sequence[int],
-        width: int,
-        depth: int,
-        heads: int,
-        window: int,
-        grid: int,
-        out_channels: int,
-        learnt_position: bool = False,
-        mlp_ratio: float = 4.0,
-    ) -> None:
-        super().__init__(
-            width=width,
-            depth=depth,
-            heads=heads,
-            window=window,
-            grid=grid,
-            out_channels=out_channels,
-            learnt_position=learnt_position,
-            mlp_ratio=mlp_ratio,
-        )
+    def _read(self, in_channels: Sequence[int], width: int) -> None:
         self.patch_embed = _PatchEmbed(nn.Conv2d(in_channels[2], width, 1))
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
