@@ -87,7 +87,7 @@ def load_model(directory: Path, *, verify: bool = False) -> OVSAM:
     except OSError as error:
         raise CheckpointError(f"{directory / _CONFIG}: cannot be read: {error.strerror or error}") from error
     with Unfilled():
-        model = build_model(config, device="meta", directory=directory)
+        model = build_model(config, directory=directory)
     path = directory / _WEIGHTS
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
@@ -102,7 +102,7 @@ def load_model(directory: Path, *, verify: bool = False) -> OVSAM:
     report = _compare(tensors, _shapes(model))
     if not report.complete:
         raise CheckpointError(f"{path}: not the tensors of {config.architecture}\n{report}")
-    _fill(model, tensors)
+    _fill(model, tensors, adopt=True)
     return model
 
 
@@ -224,10 +224,10 @@ def _compare(tensors: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ..
     )
 
 
-def _fill(model: OVSAM, tensors: Mapping[str, Tensor]) -> None:
-    """Put tensors of the right shapes into the model, as float32; adopt them where the model lies on "meta"."""
+def _fill(model: OVSAM, tensors: Mapping[str, Tensor], *, adopt: bool = False) -> None:
+    """Put tensors of the right shapes into the model, as float32; they are adopted where the model lies on "meta"."""
     full = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
-    adopt = any(parameter.is_meta for parameter in model.parameters())
+    adopt = adopt or any(parameter.is_meta for parameter in model.parameters())
     model.load_state_dict(full, strict=False, assign=adopt)
     mask = model.text.attn_mask
     if mask is not None and mask.is_meta:  # not stored: it follows from the context length

@@ -8,6 +8,9 @@ import sys
 _CODE = """
 import sys
 import ovsam_core.predictor
+from ovsam_core.assets import asset_path
+from ovsam_core.checkpoint import load_model
+load_model(asset_path("starter"))
 assert not {"torch._dynamo", "sympy", "transformers"} & set(sys.modules), sorted(sys.modules)
 import torch
 from torchvision.ops import roi_align
