@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from heapq import merge
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
 
 from rapidfuzz import fuzz, process
 
 from ovsam_core.vocabulary.vocabulary import normalise
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ovsam_core.vocabulary.vocabulary import Entry, Vocabulary
 
 __all__ = ["Hit", "VocabularySearch"]
+
+
+_AT_ONCE = 2000  # names handled in one call, during which no other thread runs: a few milliseconds
+
+_Key = TypeVar("_Key", bound=tuple[str, int])
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +42,9 @@ class VocabularySearch:
         for i, entry in enumerate(vocabulary):
             for name in (entry.name, *entry.synonyms):
                 names.setdefault((normalise(name), i), name)
-        self._keys = sorted(names)
+        self._keys = _sorted(names)
         self._shown = [names[key] for key in self._keys]
-        self._words = sorted(
+        self._words = _sorted(
             (word, k) for k, (name, _) in enumerate(self._keys) for word in set(name.split()[1:]) if len(word) > 1
         )
         self._folded = [name for name, _ in self._keys]
@@ -68,8 +77,12 @@ class VocabularySearch:
         query = normalise(text)
         if not query:
             return []
-        matches = process.extract(query, self._folded, scorer=fuzz.WRatio, limit=4 * limit, score_cutoff=60)
-        return self._hits([k for _, _, k in matches], limit)
+        matches: list[tuple[float, int]] = []
+        for start in range(0, len(self._folded), _AT_ONCE):
+            part = self._folded[start : start + _AT_ONCE]
+            found = process.extract(query, part, scorer=fuzz.WRatio, limit=4 * limit, score_cutoff=60)
+            matches += ((-score, start + k) for _, score, k in found)
+        return self._hits([k for _, k in sorted(matches)[: 4 * limit]], limit)
 
     def _is_synonym(self, k: int) -> bool:
         return self._shown[k] != self._vocabulary[self._keys[k][1]].name
@@ -82,3 +95,12 @@ class VocabularySearch:
             if len(hits) == limit:
                 break
         return list(hits.values())
+
+
+def _sorted(keys: Iterable[_Key]) -> list[_Key]:
+    """Sort piece by piece, so that other threads get their turn: one call would hold them up for 100 ms."""
+    rest = iter(keys)
+    pieces = []
+    while piece := list(islice(rest, _AT_ONCE)):
+        pieces.append(sorted(piece))
+    return list(merge(*pieces))
