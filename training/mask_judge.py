@@ -220,7 +220,7 @@ def fit_judge(table: Candidates, width: int, fine: int, args: JudgeArgs) -> Cont
         schedule.step()
     with torch.no_grad():
         judge.read.weight /= spread
-        judge.read.bias -= judge.read.weight @ mean
+        judge.read.bias.copy_(judge.read.bias - judge.read.weight @ mean)
     return judge.eval()
 
 

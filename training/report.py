@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from training.evaluate import Measured, Run
     from training.records import PictureRecord
 
-__all__ = ["markdown", "plot_curves", "write_report"]
+__all__ = ["draw_case", "markdown", "plot_curves", "write_report"]
 
 mpl.rcParams["font.size"] = 9
 TRUTH, ANSWER = (60, 180, 75), (230, 60, 60)  # RGB
@@ -122,8 +124,20 @@ def _plot_sizes(path: Path, objects: Sequence[Measured]) -> None:
 
 
 def _draw(path: Path, one: Measured, record: PictureRecord) -> None:
-    """Draw truth and answer as outlines on the surroundings of the object."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), cv2.cvtColor(draw_case(one, record), cv2.COLOR_RGB2BGR))
+
+
+def draw_case(one: Measured, record: PictureRecord) -> NDArray[np.uint8]:
+    """Draw truth and answer as outlines on the surroundings of the object, with a line of words above.
+
+    Args:
+        one: a measured object with its mask.
+        record: its picture.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
     rgb = load_picture(record.path).rgb.copy()
     truth = decode_mask(one.thing, *rgb.shape[:2])
     assert one.mask is not None
@@ -140,7 +154,7 @@ def _draw(path: Path, one: Measured, record: PictureRecord) -> None:
     cv2.putText(band, words, (3, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
     canvas = np.full((18 + crop.shape[0], band.shape[1], 3), 255, np.uint8)
     canvas[:18], canvas[18:, : crop.shape[1]] = band, crop
-    cv2.imwrite(str(path), cv2.cvtColor(canvas, cv2.COLOR_RGB2BGR))
+    return canvas
 
 
 def _cell(value: float | None) -> str:

@@ -64,7 +64,7 @@ class OpenArgs:
 
 def accuracy(logits: Tensor, labels: Tensor, rows: Tensor) -> dict[str, float]:
     """Return top-1, top-5 and number of the chosen rows."""
-    order = logits[rows].topk(5, dim=1).indices == labels[rows, None]
+    order = logits[rows].topk(min(5, logits.shape[1]), dim=1).indices == labels[rows, None]
     count = int(rows.sum())
     if not count:
         return {"n": 0, "top1": float("nan"), "top5": float("nan")}

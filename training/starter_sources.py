@@ -167,7 +167,7 @@ def phrase_lists(sources: Sources, wordnet: Path | None, limit: int = 80_000) ->
     core = list(dict.fromkeys([*core, *sources.caltech]))
     more = table_names(asset_path("vocabularies", "imagenet-21k.tsv"))
     nouns = [] if wordnet is None else sorted(wordnet_nouns(wordnet), key=lambda noun: noun.count(" "))
-    return collect_phrases([*core, *more], nouns, limit=limit), len(core)
+    return collect_phrases([*core, *more], nouns, limit=limit), min(len(core), limit)
 
 
 def read_phrases(path: Path) -> tuple[list[str], int]:
