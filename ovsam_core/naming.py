@@ -48,7 +48,7 @@ class Regions:
 
     def at(self, rows: Sequence[int], crop: Tensor | None = None) -> Regions:
         """Return some of the regions, with their crops' embeddings (len(rows), D) where the crop branch ran."""
-        index = torch.tensor(rows, device=self.clip.device)
+        index = torch.tensor(rows, dtype=torch.long, device=self.clip.device)
         return Regions(self.clip[index], None if self.head is None else self.head[index], crop, self.tiny[index])
 
     @property

@@ -196,6 +196,14 @@ def test_set_image_uses_the_cache(tmp_path, predictor, rgb, monkeypatch):
     assert predictor.predict([[50, 40]]).candidates  # it is the current one
 
 
+def test_the_crop_branch_names_a_single_candidate_too(predictor, rgb, embedding, monkeypatch):
+    monkeypatch.setattr(predictor, "config", replace(predictor.config, crop=replace(predictor.config.crop, enabled=True)))
+    found = predictor.everything(embedding, boxes=[[30, 20, 80, 60]], vocabulary=NAMES, picture=rgb)
+    assert [len(prediction.candidates) for prediction in found] == [1]
+    assert "crop" in found[0].branches
+    assert len(found[0].labels) == len(NAMES)
+
+
 def test_crop_branch_runs_where_pixels_are(predictor, embedding, rgb, monkeypatch):
     set_answer(monkeypatch, torch.stack([blob(2, 2, 25, 19), blob(5, 6, 20, 15)]), torch.tensor([0.9, 0.5]))
     with_crop = predictor.predict([[50, 40]], embedding=embedding, vocabulary=NAMES, picture=rgb, crop=True)
