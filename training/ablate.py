@@ -12,7 +12,7 @@ import json
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path  # noqa: TC003  option types are read at run time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ovsam_core.checkpoint import load_model, save_model
 from ovsam_core.config import named_config
@@ -23,6 +23,9 @@ from training.data import PromptArgs
 from training.distill_sam2clip import DistillArgs, DistillLoop, DistillOptim
 from training.distill_sam2clip import train as distil
 from training.evaluate import EvaluateArgs, evaluate
+from training.finetune_sam import SamDecoderArgs
+from training.finetune_sam import train as finetune_sam
+from training.loop import LoopArgs
 from training.networks import load_network, save_network
 from training.tasks import LossArgs
 from training.teacher import TeacherArgs
@@ -58,6 +61,7 @@ class AblateArgs:
         lr: peak learning rate of both stages.
         points: points a mask in the loss.
         limit: pictures of the check; 0 takes all.
+        detections: COCO results file of a detector on the check; adds mask AP with its boxes and labels (Table 4).
         device: auto or cpu.
         seed: of weights and draws.
         teacher: which SAM.
@@ -79,6 +83,7 @@ class AblateArgs:
     lr: float = 1e-4
     points: int = 12544
     limit: int = 0
+    detections: Path | None = None
     device: str = "auto"
     seed: int = 0
     teacher: TeacherArgs = field(default_factory=TeacherArgs)
@@ -97,6 +102,8 @@ class Switch:
         distil: whether the neck is distilled; otherwise it learns with the head.
         head: whether CLIP2SAM runs at all.
         prompt: prompt of the evaluation.
+        evaluation: what changes in the evaluation's options.
+        system: what answers: the trained model, the teacher SAM, or the teacher with a fine-tuned decoder.
         quoted: the paper's figures of this row.
     """
 
@@ -108,6 +115,8 @@ class Switch:
     distil: bool = True
     head: bool = True
     prompt: str = "box"
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
+    system: Literal["model", "sam", "sam-tuned"] = "model"
     quoted: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -145,6 +154,7 @@ def _one_template(config: ModelConfig) -> ModelConfig:
     return replace(config, templates=config.templates[:1])
 
 
+_AP = ("AP", "AP50", "AP75", "AP_S", "AP_M", "AP_L")
 SWITCHES: tuple[Switch, ...] = (
     Switch("neck", "multi-scale neck", quoted={"IoU": 78.1, "GMACs": 1180, "params M": 304}, head=False),
     Switch("neck", "single-scale neck", config=_neck("single"), quoted={"IoU": 73.6, "GMACs": 1280}, head=False),
@@ -160,7 +170,7 @@ SWITCHES: tuple[Switch, ...] = (
     Switch("fusion", "frozen branch alone", after=_fusion(1.0, 1.0)),
     Switch("roi", "RoIAlign 12", config=_roi(12)),
     Switch("roi", "RoIAlign 7", config=_roi(7)),
-    Switch("region", "RoI of the true box"),
+    Switch("region", "RoI of the true box", prompt="centre", evaluation={"region": "truth"}),
     Switch("region", "RoI of the predicted mask", prompt="centre"),
     Switch("input", "ImageNet mean"),
     Switch("input", "CLIP mean", config=_clip_norm),
@@ -169,6 +179,16 @@ SWITCHES: tuple[Switch, ...] = (
     Switch("prompts", "40 points", prompts={"boxes": 0, "points": 40}, prompt="centre"),
     Switch("templates", "all templates"),
     Switch("templates", "one template", after=_one_template),
+    Switch("synonyms", "nearest synonym"),
+    Switch("synonyms", "mean of the synonyms", evaluation={"synonyms": "mean"}),
+    Switch("masks", "SAM", system="sam", quoted=dict(zip(_AP, (35.6, 54.9, 38.4, 17.2, 39.1, 51.4), strict=True))),
+    Switch(
+        "masks",
+        "SAM, decoder fine-tuned",
+        system="sam-tuned",
+        quoted=dict(zip(_AP, (35.8, 55.0, 38.4, 16.5, 38.6, 53.0), strict=True)),
+    ),
+    Switch("masks", "OVSAM", quoted=dict(zip(_AP, (35.8, 55.6, 38.3, 16.0, 38.9, 53.1), strict=True))),
 )
 _TITLES = {
     "neck": "SAM2CLIP design (Table 7 left)",
@@ -180,6 +200,8 @@ _TITLES = {
     "input": "Input normalisation",
     "prompts": "Kinds of prompts in training",
     "templates": "Text templates",
+    "synonyms": "Several phrases of one name",
+    "masks": "Masks from a detector's boxes (Table 4; quoted with Faster R-CNN R50)",
     "backbone": "Backbones (Table 8 left)",
 }
 _BACKBONES = {
@@ -213,22 +235,36 @@ def ablate(args: AblateArgs) -> dict[str, list[dict[str, Any]]]:
 def _row(args: AblateArgs, switch: Switch) -> dict[str, Any]:
     name = switch.name if switch.table == "backbone" else args.model
     config = switch.config(named_config(name))
-    model = _trained(args, switch, config)
-    changed = load_model(model)
     folder = args.out / "rows" / switch.key
-    save_network(changed, folder, card=f"# {switch.name}\n", **_changes(changed.config, switch.after(changed.config)))
     options = EvaluateArgs(
         args.check,
         folder / "figures.json",
-        model=str(folder),
         images=args.images,
         prompt=switch.prompt,  # type: ignore[arg-type]
         vocabulary=args.vocabulary,
         limit=args.limit,
         device=args.device,
+        detections=args.detections,
     )
+    costs: dict[str, float] = {}
+    if switch.system == "model":
+        changed = load_model(_trained(args, switch, config))
+        changes = _changes(changed.config, switch.after(changed.config))
+        save_network(changed, folder, card=f"# {switch.name}\n", **changes)
+        options = replace(options, model=str(folder), **switch.evaluation)
+        cost = measure_cost(config)
+        costs = {
+            "params M": round(cost.total_parameters / 1e6, 1),
+            "GMACs": round(cost.total_macs(10) / 1e9, 1),
+        }
+    else:
+        tuned = _tuned_decoder(args) if switch.system == "sam-tuned" else None
+        teacher = args.teacher
+        options = replace(
+            options, baseline="sam", sam=teacher.sam, sam_type=teacher.sam_type, sam_decoder=tuned, vocabulary="none"
+        )
     figures = evaluate(options)
-    cost = measure_cost(config)
+    precision = figures.get("ap", {}).get("detector_labels", {})
     return {
         "row": switch.name,
         "IoU": _percent(figures["miou"]),
@@ -237,10 +273,33 @@ def _row(args: AblateArgs, switch: Switch) -> dict[str, Any]:
         "Acc": _percent(figures["top1"]),
         "Acc base": _percent(figures["base"]["top1"]),
         "Acc novel": _percent(figures["novel"]["top1"]),
-        "params M": round(cost.total_parameters / 1e6, 1),
-        "GMACs": round(cost.total_macs(10) / 1e9, 1),
+        **costs,
+        **{column: _percent(precision.get(column)) for column in _AP},
         "quoted": dict(switch.quoted),
     }
+
+
+def _tuned_decoder(args: AblateArgs) -> Path:
+    """Fine-tune the teacher's mask decoder as long as CLIP2SAM trains ours."""
+    out = args.out / "runs" / "sam-decoder"
+    finetune_sam(
+        SamDecoderArgs(
+            args.data,
+            out,
+            images=args.images,
+            teacher=args.teacher,
+            loss=LossArgs(points=args.points),
+            loop=LoopArgs(
+                epochs=100000,
+                max_steps=args.steps,
+                batch_size=args.batch_size,
+                device=args.device,  # type: ignore[arg-type]
+                seed=args.seed,
+            ),
+            optim=Clip2SamOptim(lr=args.lr, base_batch=0, warmup_steps=min(500, args.steps // 10)),
+        )
+    )
+    return out / "sam_decoder.safetensors"
 
 
 def _trained(args: AblateArgs, switch: Switch, config: ModelConfig) -> Path:
@@ -310,14 +369,15 @@ def _percent(value: float | None) -> float | None:
 
 def tables(found: Mapping[str, list[dict[str, Any]]]) -> str:
     """Return Markdown tables: our figures, then the paper's in brackets, marked as quoted."""
-    columns = ("IoU", "IoU base", "IoU novel", "Acc", "Acc base", "Acc novel", "params M", "GMACs")
+    most = ("IoU", "IoU base", "IoU novel", "Acc", "Acc base", "Acc novel", "params M", "GMACs")
     lines = []
     for table, rows in found.items():
+        columns = ("IoU", *_AP) if table == "masks" else most
         lines += [f"## {_TITLES[table]}", "", "| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
         for row in rows:
             cells = []
             for column in columns:
-                own = "–" if row[column] is None else f"{row[column]}"
+                own = "–" if row.get(column) is None else f"{row[column]}"
                 quoted = row["quoted"].get(column)
                 cells.append(own + (f" (quoted: {quoted:g})" if quoted is not None else ""))
             lines.append(f"| {row['row']} | " + " | ".join(cells) + " |")

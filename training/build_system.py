@@ -9,7 +9,7 @@ import torch
 from training.args import ConfigError
 from training.baselines import CropSystem, GrabCutSystem, RectangleSystem
 from training.networks import load_network
-from training.systems import OfficialSystem, OvsamSystem, System
+from training.systems import OfficialSystem, OvsamSystem, System, merged_phrases
 
 if TYPE_CHECKING:
     from ovsam_core.vocabulary import Vocabulary
@@ -42,15 +42,15 @@ def build_system(args: EvaluateArgs, vocabulary: Vocabulary | None) -> System:
     predictor = load_predictor(args.model, device=args.device)
     if not args.baseline:
         if args.protocol == "official" and args.prompt != "box":
-            return OfficialSystem(predictor, load_network(args.model), vocabulary)
-        return OvsamSystem(predictor, vocabulary, closer=args.closer)
+            return OfficialSystem(predictor, load_network(args.model), vocabulary, synonyms=args.synonyms)
+        return OvsamSystem(predictor, vocabulary, closer=args.closer, synonyms=args.synonyms, region=args.region)
     encoded = None
     if vocabulary is not None and args.coop is not None:
         from training.coop import encode_with_contexts  # noqa: PLC0415
 
         encoded = encode_with_contexts(args.model, args.coop, vocabulary)
     elif vocabulary is not None:
-        encoded = predictor.encode_vocabulary(vocabulary)
+        encoded = merged_phrases(predictor.encode_vocabulary(vocabulary), args.synonyms)
     return CropSystem(args.baseline, predictor, encoded, sam)
 
 
@@ -58,4 +58,5 @@ def _sam(args: EvaluateArgs) -> System:
     from training.sam import SamSystem, build_sam  # noqa: PLC0415
 
     cuda = args.device != "cpu" and torch.cuda.is_available()
-    return SamSystem(build_sam(args.sam_type, args.sam), torch.device("cuda" if cuda else "cpu"))
+    sam = build_sam(args.sam_type, args.sam, decoder=args.sam_decoder)
+    return SamSystem(sam, torch.device("cuda" if cuda else "cpu"), "SAM, tuned" if args.sam_decoder else "SAM")

@@ -21,7 +21,7 @@ from training.records import decode_mask
 from training.sampling import draw_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ovsam_core.pictures import Picture
     from training.records import ObjectRecord, PictureRecord
 
-__all__ = ["Mixture", "PictureSamples", "PromptArgs", "PromptSamples", "collate"]
+__all__ = ["FederatedClasses", "Mixture", "PictureSamples", "PromptArgs", "PromptSamples", "Samples", "collate"]
 
 _TRIES = 8  # neighbours tried in place of an unreadable picture
 _CROPS = 4  # random windows tried before one is laid on an object
@@ -96,7 +96,7 @@ class _View:
         return moved
 
 
-class _Samples(Dataset[dict[str, Any]], ABC):
+class Samples(Dataset[dict[str, Any]], ABC):
     """Reading with replacement of what cannot be read.
 
     With `views`, a picture has that many views, which come back every `views` epochs with other prompts: features of a
@@ -131,7 +131,7 @@ class _Samples(Dataset[dict[str, Any]], ABC):
         """Make one sample; `view_seed` decides what part of the picture is seen, `seed` everything else."""
 
 
-class PictureSamples(_Samples):
+class PictureSamples(Samples):
     """Whole pictures as evaluation sees them, for distillation.
 
     Args:
@@ -155,7 +155,45 @@ class PictureSamples(_Samples):
         }
 
 
-class PromptSamples(_Samples):
+class FederatedClasses:
+    """Which classes an object of a federated picture may be told apart from.
+
+    In LVIS, most classes were not looked for in most pictures: a region may well be one of them too, and so it may be
+    one of those that are annotated in part. What counts against an object are the classes known to be absent and the
+    completely annotated ones, filled up by others, drawn by the square root of their frequency (Federated Loss, Zhou
+    et al. 2021) without those annotated in part.
+
+    Args:
+        pictures: the truth, for the frequencies.
+        classes: category name → row of the classifier.
+        count: number of classes a picture is filled up to.
+    """
+
+    def __init__(self, pictures: Sequence[PictureRecord], classes: Mapping[str, int], count: int) -> None:
+        self.classes, self.count = dict(classes), count
+        self.rows = np.unique(np.fromiter(self.classes.values(), np.int64, len(self.classes)))
+        frequency = np.zeros(int(self.rows.max(initial=-1)) + 1)
+        for name in (o.name for p in pictures for o in p.objects if o.name in self.classes):
+            frequency[self.classes[name]] += 1
+        self.chance = np.sqrt(np.maximum(frequency[self.rows], 1))
+
+    def of(self, record: PictureRecord, seed: int) -> NDArray[np.int64]:
+        """Return the rows of the classes that take part, ascending."""
+        partial = self._rows(record.partial)
+        whole = self._rows(record.absent | {o.name for o in record.objects}) - partial
+        left = np.array([r not in whole and r not in partial for r in self.rows.tolist()], bool)
+        wanted = min(max(0, self.count - len(whole)), int(left.sum()))
+        if wanted:
+            chance = self.chance * left
+            drawn = np.random.default_rng(seed).choice(self.rows, wanted, replace=False, p=chance / chance.sum())
+            whole |= set(drawn.tolist())
+        return np.array(sorted(whole), np.int64)
+
+    def _rows(self, names: Iterable[str]) -> set[int]:
+        return {self.classes[name] for name in names if name in self.classes}
+
+
+class PromptSamples(Samples):
     """Pictures with prompts on their objects, for CLIP2SAM.
 
     Args:
@@ -166,6 +204,8 @@ class PromptSamples(_Samples):
         prompts: kinds and augmentation.
         seed: start of every draw.
         views: number of views a picture has; 0 draws a new one every epoch.
+        federated: number of classes that take part in the class loss of a picture with federated annotations, see
+            `FederatedClasses`; 0 lets all of them take part.
     """
 
     def __init__(
@@ -177,8 +217,10 @@ class PromptSamples(_Samples):
         *,
         seed: int = 0,
         views: int = 0,
+        federated: int = 0,
     ) -> None:
         self.classes = dict(classes)
+        self.federated = FederatedClasses(pictures, classes, federated) if federated else None
         kept = [p for p in pictures if any(self._counts(o) for o in p.objects)]
         super().__init__(kept, seed=seed, views=views)
         self.settings, self.prompts = settings, prompts
@@ -191,7 +233,8 @@ class PromptSamples(_Samples):
 
         Returns:
             pixels (3, S, S) float32; of U objects: boxes (U, 4), masks (U, S, S) uint8, has_mask (U,), labels (U,) with
-            -1 for class-free; of P prompts, boxes first: object (P,), prompt_boxes (B, 4), prompt_points (P - B, 1, 2).
+            -1 for class-free; of P prompts, boxes first: object (P,), prompt_boxes (B, 4), prompt_points (P - B, 1, 2);
+            allowed (A,) int64, the classes that take part in the class loss beside each object's own, empty for all.
         """
         rng = np.random.default_rng(view_seed)
         things = [o for o in record.objects if self._counts(o)]
@@ -214,8 +257,14 @@ class PromptSamples(_Samples):
             "masks": torch.from_numpy(padded),
             "has_mask": torch.from_numpy(has_mask),
             "labels": torch.tensor([self.classes.get(things[i].name, -1) for i in chosen], dtype=torch.int64),
+            "allowed": self._allowed(record, seed),
             **self._prompts(kept_boxes, padded, has_mask, np.random.default_rng(seed)),
         }
+
+    def _allowed(self, record: PictureRecord, seed: int) -> torch.Tensor:
+        if self.federated is None or not record.federated:
+            return torch.zeros(0, dtype=torch.int64)
+        return torch.from_numpy(self.federated.of(record, draw_seed(seed, "federated")))
 
     def _whole(self, picture: Picture, thing: ObjectRecord, rng: np.random.Generator) -> dict[str, Any]:
         """Classification data: the whole picture is the region; no mask is learnt."""
@@ -228,6 +277,7 @@ class PromptSamples(_Samples):
             "masks": torch.zeros(1, side, side, dtype=torch.uint8),
             "has_mask": torch.zeros(1, dtype=torch.bool),
             "labels": torch.tensor([self.classes[thing.name]]),
+            "allowed": torch.zeros(0, dtype=torch.int64),
             "object": torch.zeros(0, dtype=torch.int64),
             "prompt_boxes": torch.zeros(0, 4),
             "prompt_points": torch.zeros(0, 1, 2),
@@ -317,7 +367,7 @@ class Mixture(Dataset[dict[str, Any]]):
         seed: start of every draw.
     """
 
-    sources: list[_Samples]
+    sources: list[Samples]
     ratios: list[float]
     length: int
     seed: int = 0

@@ -21,7 +21,7 @@ from ovsam_core.vocabulary import Vocabulary, preset_column
 from training import metrics
 from training.args import ConfigError, as_dict, command
 from training.loop import TooManyBadPicturesError
-from training.records import decode_mask, read_records
+from training.records import decode_mask, read_records, thinned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,9 +60,13 @@ class EvaluateArgs:
         report: folder for a Markdown table, plots and the worst cases; none by default.
         worst: pictures of worst cases in the report.
         vocabulary_sizes: measure top-1 again with distractors up to these sizes (E8).
+        synonyms: an entry with several phrases is as near as its nearest (max, the official way) or as their mean.
+        region: name the region of the answer's own mask, or the true box even where the prompt was a click.
+        most: at most about this many objects, spread evenly over the pictures; 0 takes all.
         cost: add parameters and MACs at 10 prompts (E7).
         sam: SAM checkpoint of the baselines that need one; empty takes the model's own mask decoder.
         sam_type: vit_b, vit_l or vit_h; toy is a small random one.
+        sam_decoder: mask decoder of training.finetune_sam, which takes the place of SAM's own.
         coop: contexts learnt by training.coop, for the crop baselines.
         max_bad: share of unreadable pictures that stops the run.
     """
@@ -85,9 +89,13 @@ class EvaluateArgs:
     report: Path | None = None
     worst: int = 12
     vocabulary_sizes: tuple[int, ...] = ()
+    synonyms: Literal["max", "mean"] = "max"
+    region: Literal["mask", "truth"] = "mask"
+    most: int = 0
     cost: bool = False
     sam: Path | None = None
     sam_type: Literal["vit_b", "vit_l", "vit_h", "toy"] = "vit_h"
+    sam_decoder: Path | None = None
     coop: Path | None = None
     max_bad: float = 0.01
 
@@ -368,6 +376,8 @@ def evaluate(args: EvaluateArgs) -> dict[str, Any]:
     pictures = read_records(args.data, args.images)
     if args.limit:
         pictures = [p for p in pictures if any(not o.crowd for o in p.objects)][: args.limit]
+    if args.most:
+        pictures = thinned(pictures, args.most)
     vocabulary = vocabulary_of(args.vocabulary, args.data, pictures)
     system = build_system(args, vocabulary)
     split = split_of(args.split, vocabulary, system.seen)

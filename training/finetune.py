@@ -25,10 +25,13 @@ from training import metrics
 from training.args import ConfigError, command, to_yaml
 from training.data import PromptArgs, PromptSamples, collate
 from training.evaluate import measure
+from training.finetune_masks import DecoderTask, ViewArgs, ViewSamples, collate_views
 from training.loop import LoopArgs, OptimArgs, fit
+from training.mask_task import PromptArgs as SimulatedPrompts
 from training.names import AdapterTask, RegionVectors, collate_vectors, embed_objects
 from training.networks import load_network, save_network
-from training.records import names_of, read_records
+from training.recalibration import calibration_error, name_scores, refitted_temperature
+from training.records import names_of, read_records, thinned
 from training.systems import OvsamSystem
 from training.tasks import Clip2Sam, LossArgs
 from training.train_clip2sam import class_rows, training_vocabulary
@@ -36,15 +39,17 @@ from training.train_clip2sam import class_rows, training_vocabulary
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from ovsam_core.embedding import ImageEmbedding
     from ovsam_core.modeling.ovsam import OVSAM
-    from ovsam_core.text import EncodedVocabulary
+    from training.data import Samples
     from training.records import PictureRecord
     from training.task import Task
 
 __all__ = ["FinetuneArgs", "GuardError", "finetune", "main"]
 
-_KEPT_VIEWS = 300  # views whose features are kept in memory: about 2 MB each for the bundled model
-_CHECKED = 12  # validation pictures looked at between steps; all of them at the end
+_KEPT_VIEWS = 400  # views whose features are kept in memory: up to 2 MB each for the bundled model
+_VIEWS = 40  # of one picture, at most: later epochs see them again with other prompts
+_CHECKED = 30  # validation objects looked at between steps; all of them at the end
 
 
 class GuardError(OvsamError):
@@ -57,6 +62,7 @@ class FinetuneLoop(LoopArgs):
 
     epochs: int = 1000
     max_steps: int = 240
+    batch_size: int = 4
     validate_every: int = 60
     patience: int = 3
     log_every: int = 20
@@ -112,8 +118,11 @@ class FinetuneArgs:
         validation_objects: at most about this many of their objects are measured, spread over the pictures.
         group: what must not stand on both sides: folder, none, field:group or pattern:REGEX on the file name.
         guard: refuse a model that is worse on validation by more than one standard error.
-        prompts: prompts and augmentation of the mask stage.
-        loss: weights of the mask stage.
+        views: what the mask stage looks at, where the decoder is of the full form.
+        simulated: its prompts, corrections and loss there.
+        prompts: prompts and augmentation of the mask stage where the decoder is of the paper's form, or where a trained
+            name head learns with it.
+        loss: its loss there.
         names: teaching names where the model has no trained name head.
         loop: length of the mask stage.
         optim: its optimiser.
@@ -129,6 +138,8 @@ class FinetuneArgs:
     validation_objects: int = 120
     group: str = "folder"
     guard: bool = True
+    views: ViewArgs = field(default_factory=ViewArgs)
+    simulated: SimulatedPrompts = field(default_factory=SimulatedPrompts)
     prompts: PromptArgs = field(default_factory=lambda: PromptArgs(boxes=6, points=6, scale=(0.8, 1.6), jitter=0.05))
     loss: LossArgs = field(default_factory=lambda: LossArgs(points=2048))
     names: NamesArgs = field(default_factory=NamesArgs)
@@ -152,15 +163,20 @@ def finetune(args: FinetuneArgs) -> dict[str, Any]:
     names = names_of(train)
     vocabulary = training_vocabulary("data", names) if names else None
     ranked = _beside(vocabulary, args.names.beside)
-    val = _thinned(val, args.validation_objects)
-    before = _figures(network, val, ranked)
+    val = thinned(val, args.validation_objects)
+    kept: dict[str, ImageEmbedding] = {}  # the encoder stays, so each picture of the validation share is encoded once
+    clicked = "masks" in args.learn  # names alone leave every mask as it is
+    before = _figures(network, val, ranked, kept, clicked=clicked)
     encoder = network.config.hashes.encoder
     if vocabulary is not None and ranked is not None and "names" in args.learn:
         network = _learn_names(args, network, train, vocabulary, ranked)
     if "masks" in args.learn:
-        _learn_masks(args, network, train, val, vocabulary)
-    after = _figures(network, val, ranked)
-    report = {"before": before, "after": after, "train": len(train), "validation": len(val)}
+        _learn_masks(args, network, train, val, vocabulary, kept)
+    report: dict[str, Any] = {"train": len(train), "validation": len(val)}
+    if ranked is not None and "names" in args.learn:
+        report["temperature"] = _recalibrate(network, val, ranked, kept)
+    after = _figures(network, val, ranked, kept, clicked=clicked)
+    report |= {"before": before, "after": after}
     _print(report)
     if args.guard:
         _guard(before, after)
@@ -191,17 +207,6 @@ def _split(args: FinetuneArgs) -> tuple[list[PictureRecord], list[PictureRecord]
             f"{args.data}: all pictures form one group ({args.group} and near-duplicates); nothing to check"
         )
     return [pictures[i] for i in split.train], [pictures[i] for i in split.val]
-
-
-def _thinned(pictures: Sequence[PictureRecord], most: int) -> list[PictureRecord]:
-    """Keep about `most` objects in all, evenly spaced in each picture's list."""
-    share = max(1, most // len(pictures))
-    thin = []
-    for picture in pictures:
-        things = [o for o in picture.objects if _usable(o)]
-        step = max(1, -(-len(things) // share))
-        thin.append(replace(picture, objects=tuple(things[::step])))
-    return thin
 
 
 def _usable(thing: Any) -> bool:
@@ -262,22 +267,28 @@ def _learn_masks(
     train: Sequence[PictureRecord],
     val: Sequence[PictureRecord],
     vocabulary: Vocabulary | None,
+    kept: dict[str, ImageEmbedding],
 ) -> None:
     """Train the mask decoder (and a trained name head with it) on features that are computed once for each view."""
     joint = network.config.head.variant not in {"none", "adapter"} and "names" in args.learn and vocabulary is not None
-    taught = vocabulary or Vocabulary.of(["object"])
-    encoded: EncodedVocabulary = encode_vocabulary(network, taught)
-    rows = class_rows(taught, names_of(train))
-    trained = ("mask_decoder", "head") if joint else ("mask_decoder",)
-    loss = args.loss if joint else replace(args.loss, names=0.0)
-    views = max(1, min(8, _KEPT_VIEWS // len(train))) if len(train) <= _KEPT_VIEWS else 0
-    task = Clip2Sam(network, encoded, loss, trained=trained, keep_features=views > 0)
-    data = PromptSamples(list(train), rows, network.config.input, args.prompts, seed=args.loop.seed, views=views)
-    checked = list(val)[:_CHECKED]
+    views = max(1, min(_VIEWS, _KEPT_VIEWS // len(train))) if len(train) <= _KEPT_VIEWS else 0
+    task: Task
+    data: Samples
+    if network.config.decoder.form == "full" and not joint:
+        task = DecoderTask(network, args.simulated, keep=views > 0)
+        data = ViewSamples(train, network.config, args.views, seed=args.loop.seed, views=views)
+    else:
+        taught = vocabulary or Vocabulary.of(["object"])
+        rows = class_rows(taught, names_of(train))
+        loss = args.loss if joint else replace(args.loss, names=0.0)
+        trained = ("mask_decoder", "head") if joint else ("mask_decoder",)
+        task = Clip2Sam(network, encode_vocabulary(network, taught), loss, trained=trained, keep_features=views > 0)
+        data = PromptSamples(list(train), rows, network.config.input, args.prompts, seed=args.loop.seed, views=views)
+    checked = thinned(val, _CHECKED)
 
     def validate(_: Task, step: int) -> float:
         del step
-        return float(_masks(network, checked, None, closer=False)["miou"])
+        return float(_figures(network, checked, None, kept)["miou"])
 
     fit(
         task,
@@ -285,31 +296,48 @@ def _learn_masks(
         _run_folder(args, train) / "masks",
         args.loop,
         args.optim,
-        collate=collate,
+        collate=collate_views if isinstance(data, ViewSamples) else collate,
         config=None,
         validate=validate,
     )
 
 
-def _figures(network: OVSAM, pictures: Sequence[PictureRecord], vocabulary: Vocabulary | None) -> dict[str, Any]:
-    """Measure masks by box and centre prompts, names by box prompts, with everything the model does at run time."""
-    network.eval()
-    return _masks(network, pictures, vocabulary, closer=True)
-
-
-def _masks(
-    network: OVSAM, pictures: Sequence[PictureRecord], vocabulary: Vocabulary | None, *, closer: bool
+def _recalibrate(
+    network: OVSAM, val: Sequence[PictureRecord], ranked: Vocabulary, kept: dict[str, ImageEmbedding]
 ) -> dict[str, Any]:
-    predictor = _predictor(network)
-    boxes = measure(OvsamSystem(predictor, vocabulary, closer=closer), pictures, vocabulary).objects
-    clicks = measure(OvsamSystem(predictor, None, closer=closer), pictures, None, prompt="centre").objects
+    """Fit the temperature again on the validation share; return it and the calibration error there, before and after.
+
+    The share taught nothing, but it chose the temperature: the error after is a little kind.
+    """
+    old = network.config.temperature
+    scores = name_scores(_predictor(network.eval()), val, ranked, kept=kept)
+    new = refitted_temperature(scores, old)
+    network.config = replace(network.config, temperature=new)
+    errors = {"ece_before": calibration_error(scores, old), "ece_after": calibration_error(scores, new)}
+    return {"before": old, "after": new, "objects": len(scores.target), **errors}
+
+
+def _figures(
+    network: OVSAM,
+    pictures: Sequence[PictureRecord],
+    vocabulary: Vocabulary | None,
+    kept: dict[str, ImageEmbedding],
+    *,
+    clicked: bool = True,
+) -> dict[str, Any]:
+    """Measure masks by box (and centre) prompts, names by box prompts, with everything the model does at run time."""
+    predictor = _predictor(network.eval())
+    boxes = measure(OvsamSystem(predictor, vocabulary, kept=kept), pictures, vocabulary).objects
+    clicks = boxes
+    if clicked:
+        clicks = measure(OvsamSystem(predictor, None, kept=kept), pictures, None, prompt="centre").objects
     both = metrics.mean((b.iou + c.iou) / 2 for b, c in zip(boxes, clicks, strict=True))
     top1 = metrics.accuracy(o.rank for o in boxes if o.rank is not None)
     return {
         "miou": both["mean"],
         "miou_se": both["se"],
         "miou_box": metrics.mean(o.iou for o in boxes)["mean"],
-        "miou_centre": metrics.mean(o.iou for o in clicks)["mean"],
+        "miou_centre": metrics.mean(o.iou for o in clicks)["mean"] if clicked else None,
         "objects": both["n"],
         "top1": top1["mean"],
         "top1_se": top1["se"],
@@ -361,6 +389,8 @@ def _print(report: Mapping[str, Any]) -> None:
         old, new = report["before"][key], report["after"][key]
         if old is not None and new is not None:
             print(f"validation {key}: {old:.3f} → {new:.3f}")
+    if found := report.get("temperature"):
+        print(f"temperature: {found['before']:.3f} → {found['after']:.3f}")
 
 
 def _card(args: FinetuneArgs, report: Mapping[str, Any]) -> str:

@@ -52,8 +52,8 @@ def classification_loss(
         targets: (N,) int64; K means background.
         total: sum of the class weights of the whole step.
         background: weight of background.
-        allowed: (N, K + 1) bool; classes that may be present unannotated in the object's picture (federated data)
-            are False and leave the softmax. None allows all.
+        allowed: (N or 1, K + 1) bool; classes that may be present unannotated in the object's picture (federated data)
+            are False and leave the softmax, the object's own never does. None allows all.
     """
     if not len(targets):
         return logits.sum() * 0.0

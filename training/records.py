@@ -16,14 +16,23 @@ from ovsam_core.pictures import PICTURE_SUFFIXES
 from ovsam_core.store import Project
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from ovsam_core.formats.coco import AnnotationRecord, CocoDataset, ImageRecord, Polygons
 
-__all__ = ["ObjectRecord", "PictureRecord", "decode_mask", "names_of", "read_class_folder", "read_records", "read_sa1b"]
+__all__ = [
+    "ObjectRecord",
+    "PictureRecord",
+    "decode_mask",
+    "names_of",
+    "read_class_folder",
+    "read_records",
+    "read_sa1b",
+    "thinned",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +70,7 @@ class PictureRecord:
         objects: annotated objects, crowd regions among them.
         absent: names that were looked for and are not there (federated data).
         partial: names of which not every object is annotated (federated data).
+        federated: only the names of the objects and of `absent` were looked for at all (LVIS).
         group: pictures of one group never stand on both sides of a split.
         whole: the whole picture is the object's box: image classification data.
     """
@@ -74,6 +84,7 @@ class PictureRecord:
     partial: frozenset[str] = field(default_factory=frozenset)
     group: str = ""
     whole: bool = False
+    federated: bool = False
 
 
 def read_records(path: Path, images: Path | None = None) -> list[PictureRecord]:
@@ -158,6 +169,17 @@ def decode_mask(thing: ObjectRecord, height: int, width: int) -> NDArray[np.bool
     return mask.full()
 
 
+def thinned(pictures: Sequence[PictureRecord], most: int) -> list[PictureRecord]:
+    """Keep about `most` objects with a mask in all, evenly spaced in each picture's list; at least one a picture."""
+    share = max(1, most // max(1, len(pictures)))
+    thin = []
+    for picture in pictures:
+        things = [o for o in picture.objects if not o.crowd and o.segmentation is not None]
+        step = max(1, -(-len(things) // share))
+        thin.append(replace(picture, objects=tuple(things[::step])))
+    return thin
+
+
 def names_of(pictures: Iterable[PictureRecord]) -> list[str]:
     """Return the category names that objects have, in order of first appearance."""
     return list(dict.fromkeys(o.name for p in pictures for o in p.objects if o.name))
@@ -207,6 +229,7 @@ def _picture(
         frozenset(names[c] for c in extra.get("neg_category_ids", ()) if c in names),
         frozenset(names[c] for c in extra.get("not_exhaustive_category_ids", ()) if c in names),
         str(extra.get("group", "")),
+        federated="neg_category_ids" in extra,
     )
 
 

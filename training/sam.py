@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from segment_anything import SamPredictor, sam_model_registry
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
@@ -25,13 +27,14 @@ __all__ = ["SamSystem", "SamType", "build_sam"]
 SamType = Literal["vit_b", "vit_l", "vit_h", "toy"]
 
 
-def build_sam(kind: SamType, checkpoint: Path | None, *, seed: int = 0) -> Sam:
+def build_sam(kind: SamType, checkpoint: Path | None, *, seed: int = 0, decoder: Path | None = None) -> Sam:
     """Return SAM, frozen and in eval.
 
     Args:
         kind: vit_b, vit_l or vit_h; "toy" is a small random one (128 px, 32 channels) for trying the stages out.
         checkpoint: the published weights; needed except for "toy".
         seed: of the random toy.
+        decoder: file of `training.finetune_sam` that takes the place of its mask decoder.
 
     Raises:
         ConfigError: no checkpoint was given.
@@ -49,6 +52,11 @@ def build_sam(kind: SamType, checkpoint: Path | None, *, seed: int = 0) -> Sam:
             model.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True))
         except (OSError, RuntimeError, ValueError) as error:
             raise CheckpointError(f"{checkpoint}: not the weights of SAM {kind} ({str(error)[:200]})") from error
+    if decoder is not None:
+        try:
+            model.mask_decoder.load_state_dict(load_file(decoder))
+        except (OSError, RuntimeError, SafetensorError) as error:
+            raise CheckpointError(f"{decoder}: not a mask decoder of SAM {kind} ({str(error)[:200]})") from error
     model.requires_grad_(requires_grad=False)
     return model.eval()
 
@@ -83,10 +91,11 @@ class SamSystem(System):
     Args:
         sam: the model.
         device: where it runs.
+        name: what reports call it.
     """
 
-    def __init__(self, sam: Sam, device: torch.device) -> None:
-        self.name = "SAM"
+    def __init__(self, sam: Sam, device: torch.device, name: str = "SAM") -> None:
+        self.name = name
         self.predictor = SamPredictor(sam.to(device))
 
     def set_image(self, picture: Picture) -> None:

@@ -16,11 +16,10 @@ from training.task import Task, freeze, train_only
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ovsam_core.modeling.mask_decoder import DecodedMasks
     from ovsam_core.modeling.ovsam import OVSAM
     from ovsam_core.text import EncodedVocabulary
 
-__all__ = ["Clip2Sam", "LossArgs", "Sam2Clip", "class_logits"]
+__all__ = ["Clip2Sam", "LossArgs", "Sam2Clip", "class_logits", "mask_terms"]
 
 _TRAINED = ("fpn", "head", "skips", "mask_decoder")
 _PROMPT_ENCODER = ("mask_decoder.prompt_encoder",)  # SAM's, frozen in the paper
@@ -36,6 +35,8 @@ class LossArgs:
         dice: weight of the masks' Dice loss.
         iou: weight of the predicted IoU's squared error, where the decoder predicts one.
         background: weight of the background class.
+        federated: classes that take part in a federated (LVIS) picture's class loss; 0 lets all take part, as the
+            official code does.
         points: points a mask that the mask losses look at.
         rest: share of all candidates beside the best one, where the decoder offers several.
     """
@@ -45,6 +46,7 @@ class LossArgs:
     dice: float = 5.0
     iou: float = 1.0
     background: float = 0.1
+    federated: int = 50
     points: int = losses.POINTS
     rest: float = 0.1
 
@@ -185,54 +187,16 @@ class Clip2Sam(Task):
                 continue
             found = self.network.decode(features, prompts)
             truth = batch["masks"][index][things]
-            for name, value in self._masks(found, truth, own_seeds, totals["masks"], ambiguous=ambiguous).items():
+            parts = mask_terms(
+                found.logits, found.iou, truth, own_seeds, totals["masks"], self.weights, ambiguous=ambiguous
+            )
+            for name, value in parts.items():
                 terms[name] = terms[name] + value
             tokens.append(found.label_tokens)
             logits.append(found.logits[:, 0])
         if self.network.head is not None and self.weights.names:
             terms["names"] = self._names(batch, index, features, tokens, logits, totals["names"])
         return terms
-
-    def _masks(
-        self, found: DecodedMasks, truth: Tensor, seeds: Sequence[int], total: Tensor, *, ambiguous: bool
-    ) -> dict[str, Tensor]:
-        """Losses of N prompts' candidates.
-
-        The one-mask form and the single-mask token learn every mask. Of several candidates, a click's best one learns
-        (with a share of all), a box teaches them all alike.
-        """
-        n, m = found.logits.shape[:2]
-        flat = found.logits.flatten(0, 1)  # (N M, h, w)
-        target = truth.to(flat.dtype).repeat_interleave(m, 0)  # (N M, S, S)
-        own = [seed for seed in seeds for _ in range(m)]
-        points = losses.uncertain_points(flat, own, count=self.weights.points)
-        x, t = losses.point_sample(flat.float(), points), losses.point_sample(target.float(), points)
-        bce = losses.point_bce(x, t).view(n, m)
-        dice = losses.dice_loss(x, t).view(n, m)
-        weight = self._candidate_weights(bce, dice, ambiguous=ambiguous)
-        terms = {
-            "bce": self.weights.bce * (bce * weight).sum() / total.clamp(min=1),
-            "dice": self.weights.dice * (dice * weight).sum() / total.clamp(min=1),
-        }
-        if found.iou is not None:
-            small = torch.nn.functional.interpolate(truth[:, None].float(), flat.shape[-2:], mode="area")[:, 0]
-            loss = losses.iou_head_loss(found.iou, found.logits.detach(), small, total)
-            terms["iou"] = self.weights.iou * loss
-        return terms
-
-    def _candidate_weights(self, bce: Tensor, dice: Tensor, *, ambiguous: bool) -> Tensor:
-        """Return (N, M) shares of the candidates in the loss."""
-        n, m = bce.shape
-        if m == 1:
-            return torch.ones_like(bce)
-        weight = torch.full_like(bce, 1 / (m - 1))
-        if ambiguous:
-            each = (self.weights.bce * bce + self.weights.dice * dice)[:, 1:].detach()
-            best = torch.zeros(n, m, device=bce.device)
-            best[torch.arange(n), each.argmin(1) + 1] = 1 - self.weights.rest
-            weight = best + self.weights.rest / (m - 1)
-        weight[:, 0] = 1.0
-        return weight
 
     def _names(
         self,
@@ -254,7 +218,7 @@ class Clip2Sam(Task):
         unique, inverse = torch.unique(rows, return_inverse=True)
         masks = batch["masks"][index][unique].float() * 12 - 6
         regions = network.region_head(features, boxes[unique], masks)[inverse]
-        return self._class_loss(regions, labels[rows], total)
+        return self._class_loss(regions, labels[rows], total, batch["allowed"][index])
 
     def _names_by_token(
         self,
@@ -275,12 +239,77 @@ class Clip2Sam(Task):
         keep = labels[rows] >= 0
         masks = torch.cat(logits)[keep].detach()
         regions = self.network.region_head(features, boxes[rows[keep]], masks, torch.cat(tokens)[keep])
-        return self._class_loss(regions, labels[rows[keep]], total)
+        return self._class_loss(regions, labels[rows[keep]], total, batch["allowed"][index])
 
-    def _class_loss(self, regions: Tensor, targets: Tensor, total: Tensor) -> Tensor:
+    def _class_loss(self, regions: Tensor, targets: Tensor, total: Tensor, rows: Tensor) -> Tensor:
         scores = class_logits(regions.float(), self.rows, self.entry_of_row, self.classes, self.network.logit_scale)
-        loss = losses.classification_loss(scores, targets, total, background=self.weights.background)
+        allowed = None
+        if len(rows):
+            allowed = torch.zeros(1, scores.shape[1], dtype=torch.bool, device=scores.device)
+            allowed[:, rows] = allowed[:, -1] = True  # the background is no class that could be overlooked
+        loss = losses.classification_loss(scores, targets, total, background=self.weights.background, allowed=allowed)
         return self.weights.names * loss
+
+
+def mask_terms(
+    logits: Tensor,
+    iou: Tensor | None,
+    truth: Tensor,
+    seeds: Sequence[int],
+    total: Tensor,
+    weights: LossArgs,
+    *,
+    ambiguous: bool,
+) -> dict[str, Tensor]:
+    """Return the mask losses of N prompts' candidates.
+
+    The one-mask form and the single-mask token learn every mask. Of several candidates, a click's best one learns
+    (with a share of all), a box teaches them all alike.
+
+    Args:
+        logits: (N, M, h, w); where there are several, the first is the single-mask token's.
+        iou: (N, M) predicted IoU, None without such a head.
+        truth: (N, S, S) masks over the same field.
+        seeds: N integers, from which the points are drawn.
+        total: masks of the whole step.
+        weights: of the terms.
+        ambiguous: the prompts are clicks.
+
+    Returns:
+        Terms "bce" and "dice", and "iou" with such a head.
+    """
+    n, m = logits.shape[:2]
+    flat = logits.flatten(0, 1)  # (N M, h, w)
+    target = truth.to(flat.dtype).repeat_interleave(m, 0)  # (N M, S, S)
+    own = [seed for seed in seeds for _ in range(m)]
+    points = losses.uncertain_points(flat, own, count=weights.points)
+    x, t = losses.point_sample(flat.float(), points), losses.point_sample(target.float(), points)
+    bce = losses.point_bce(x, t).view(n, m)
+    dice = losses.dice_loss(x, t).view(n, m)
+    share = _candidate_shares(bce, dice, weights, ambiguous=ambiguous)
+    terms = {
+        "bce": weights.bce * (bce * share).sum() / total.clamp(min=1),
+        "dice": weights.dice * (dice * share).sum() / total.clamp(min=1),
+    }
+    if iou is not None:
+        small = torch.nn.functional.interpolate(truth[:, None].float(), flat.shape[-2:], mode="area")[:, 0]
+        terms["iou"] = weights.iou * losses.iou_head_loss(iou, logits.detach(), small, total)
+    return terms
+
+
+def _candidate_shares(bce: Tensor, dice: Tensor, weights: LossArgs, *, ambiguous: bool) -> Tensor:
+    """Return (N, M) shares of the candidates in the loss."""
+    n, m = bce.shape
+    if m == 1:
+        return torch.ones_like(bce)
+    share = torch.full_like(bce, 1 / (m - 1))
+    if ambiguous:
+        each = (weights.bce * bce + weights.dice * dice)[:, 1:].detach()
+        best = torch.zeros(n, m, device=bce.device)
+        best[torch.arange(n), each.argmin(1) + 1] = 1 - weights.rest
+        share = best + weights.rest / (m - 1)
+    share[:, 0] = 1.0
+    return share
 
 
 def class_logits(regions: Tensor, rows: Tensor, entry_of_row: Tensor, classes: int, scale: float) -> Tensor:

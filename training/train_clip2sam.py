@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path  # noqa: TC003  option types are read at run time
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ovsam_core.errors import FormatError
 from ovsam_core.text import encode_vocabulary
@@ -131,9 +131,8 @@ def train(args: Clip2SamArgs) -> FitResult:
     network = load_network(args.model, weights=args.weights, seed=args.loop.seed)
     encoded = encode_vocabulary(network, vocabulary)
     task = Clip2Sam(network, encoded, args.loss, trained=args.trained, frozen=args.frozen)
-    sets = [
-        PromptSamples(pictures, rows, network.config.input, args.prompts, seed=args.loop.seed) for pictures in sources
-    ]
+    options: dict[str, Any] = {"seed": args.loop.seed, "federated": args.loss.federated}
+    sets = [PromptSamples(pictures, rows, network.config.input, args.prompts, **options) for pictures in sources]
     for place, one in zip([*args.data, *args.boxes_only, *args.class_folders], sets, strict=True):
         if not len(one):
             raise FormatError(f"{place}: no picture has an object of the {len(vocabulary)} trained classes")

@@ -41,7 +41,7 @@ def task_and_batch(folder, network, pictures=2, **options):
     vocabulary = Vocabulary.of(NAMES)
     rows = {n: i for i, n in enumerate(NAMES)}
     task = Clip2Sam(network, encode_vocabulary(network, vocabulary), LossArgs(points=64), **options)
-    data = PromptSamples(records, rows, network.config.input, PromptArgs(boxes=3, points=3), seed=1)
+    data = PromptSamples(records, rows, network.config.input, PromptArgs(boxes=3, points=3), seed=1, federated=50)
     return task, collate([data[0, i] for i in range(pictures)])
 
 
@@ -201,3 +201,27 @@ def test_two_processes_equal_one_with_twice_the_batch(tmp_path):
         # nearly zero, the order of a sum decides its sign. So: nearly all weights agree closely.
         close = torch.isclose(one[name], two[name], rtol=1e-4, atol=1e-4)
         assert close.float().mean() > 0.97, name
+
+
+@pytest.mark.parametrize("variant", ["fpn", "token"])
+def test_federated_classes_leave_the_loss(tmp_path, variant):
+    """A federated picture's class loss is cross-entropy over the classes that take part, its own and background."""
+    task, batch = task_and_batch(tmp_path, tiny(variant), pictures=1)
+    totals = task.totals(batch)
+    whole = task(batch, totals)["names"]
+    every = task(batch | {"allowed": [torch.tensor([0, 1, 2])]}, totals)["names"]
+    torch.testing.assert_close(every, whole)
+    kept = []
+    real = task.network.region_head
+    task.network.region_head = lambda *args: kept.append(real(*args)) or kept[-1]
+    less = task(batch | {"allowed": [torch.tensor([1])]}, totals)["names"]
+    scores = class_logits(kept[0], task.rows, task.entry_of_row, 3, task.network.logit_scale)
+    if variant == "fpn":  # one region an object: dealt to the prompts again
+        scores = scores[batch["object"][0]]
+    labels = batch["labels"][0][batch["object"][0]]
+    terms = []
+    for row, label in zip(scores, labels.tolist(), strict=True):
+        part = torch.stack([row[i] for i in sorted({1, label, 3})])
+        terms.append(part.logsumexp(0) - row[label])
+    torch.testing.assert_close(less, task.weights.names * torch.stack(terms).sum() / totals["names"])
+    assert less < whole

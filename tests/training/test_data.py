@@ -165,3 +165,41 @@ def test_broken_files_name_the_field(tmp_path, change, message):
     path.write_text(json.dumps(raw))
     with pytest.raises(FormatError, match=message):
         read_records(path)
+
+
+def federated_file(folder):
+    """Three scenes whose file says, as LVIS does, what was looked for."""
+    path = coco_file(folder, 3)
+    raw = json.loads(path.read_text())
+    raw["categories"] += [{"id": i, "name": f"extra {i}"} for i in range(4, 24)]
+    for image in raw["images"]:
+        image.update({"neg_category_ids": [4, 5], "not_exhaustive_category_ids": [2]})
+    raw["annotations"] = [a for a in raw["annotations"] if a["image_id"] or a["category_id"] != 3]
+    path.write_text(json.dumps(raw))
+    return path
+
+
+def test_federated_lists_reach_the_samples(tmp_path):
+    """Absent and completely annotated names count against an object; those annotated in part never do."""
+    pictures = read_records(federated_file(tmp_path))
+    assert all(p.federated for p in pictures)
+    assert pictures[0].absent == {"extra 4", "extra 5"}
+    assert pictures[0].partial == {"dog"}
+    classes = CLASSES | {f"extra {i}": i - 1 for i in range(4, 24)}
+    few = PromptSamples(pictures, classes, SETTINGS, PromptArgs(), seed=3, federated=1)
+    assert few[0, 0]["allowed"].tolist() == [0, 3, 4]  # picture 0 has no cup: it may be there, unannotated
+    assert few[0, 1]["allowed"].tolist() == [0, 2, 3, 4]
+    more = PromptSamples(pictures, classes, SETTINGS, PromptArgs(), seed=3, federated=10)
+    drawn = [more[epoch, 1]["allowed"].tolist() for epoch in range(20)]
+    assert all(len(d) == 10 and {0, 2, 3, 4} <= set(d) and 1 not in d for d in drawn)
+    assert len({tuple(d) for d in drawn}) > 5
+    assert drawn[3] == more[3, 1]["allowed"].tolist()
+    every = PromptSamples(pictures, classes, SETTINGS, PromptArgs(), seed=3, federated=100)[0, 0]["allowed"]
+    assert every.tolist() == [i for i in range(23) if i != 1]
+    assert not len(PromptSamples(pictures, classes, SETTINGS, PromptArgs(), seed=3)[0, 0]["allowed"])
+
+
+def test_pictures_without_lists_are_not_federated(tmp_path):
+    pictures = read_records(coco_file(tmp_path, 1))
+    data = PromptSamples(pictures, CLASSES, SETTINGS, PromptArgs(), seed=3, federated=2)
+    assert not len(data[0, 0]["allowed"])

@@ -100,7 +100,7 @@ def test_the_guard_refuses_a_worse_model(tmp_path, capsys, monkeypatch):
     start(tmp_path)
     figures = {"miou_se": 0.02, "top1": None, "top1_se": None, "miou_box": 0.5, "miou_centre": 0.5}
     falling = iter([figures | {"miou": 0.5}, figures | {"miou": 0.47}])
-    monkeypatch.setattr(finetune, "_figures", lambda *_: next(falling))
+    monkeypatch.setattr(finetune, "_figures", lambda *_, **__: next(falling))
     data = coco_file(tmp_path, 4)
     assert run(tmp_path, "--data", str(data), "--learn", "masks", "--max_steps", "1", "--guard", "true") == 1
     assert "mean IoU on validation fell from 0.500 to 0.470" in capsys.readouterr().err
