@@ -17,6 +17,9 @@ __all__ = ["import_libraries"]
 def import_libraries() -> None:
     """Import torch, torchvision and open_clip; does nothing the second time.
 
+    For programs of our own, the command line and the annotator's model process, to call first. Importing the package as
+    a library does not: another program may want to compile timm's towers or use open_clip's with transformers.
+
     torchvision imports the whole compiler of torch for one function that only matters to compiled deterministic
     kernels, timm for a mark on functions that must not be compiled, and open_clip imports transformers for towers that
     this package refuses. Nothing here is compiled: the two are kept out while the libraries are imported, and can be

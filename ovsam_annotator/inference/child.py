@@ -68,6 +68,9 @@ def _engine(settings: ChildSettings) -> Engine:
         from ovsam_annotator.inference.fake import FakeEngine  # noqa: PLC0415 - only one of the two is wanted
 
         return FakeEngine()
+    from ovsam_core.lean_import import import_libraries  # noqa: PLC0415 - imports torch
+
+    import_libraries()
     from ovsam_annotator.inference.in_process import ModelEngine  # noqa: PLC0415 - imports torch
 
     return ModelEngine(settings.model_id, fallback=settings.fallback)

@@ -75,6 +75,9 @@ def write_json(document: Any, out: str) -> None:
 
 def predictor_of(args: argparse.Namespace) -> OvsamPredictor:
     """Load the chosen model; without the starter's weights a random model stands in and says so."""
+    from ovsam_core.lean_import import import_libraries
+
+    import_libraries()
     from ovsam_core.models.registry import STARTER, resolve
     from ovsam_core.predictor import RANDOM_MODEL, load_predictor
 

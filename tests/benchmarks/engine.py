@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ovsam_core.assets import asset_path
 from ovsam_core.config import named_config, named_configs
 from ovsam_core.embedding import ImageEmbedding
 from ovsam_core.embedding_cache import EmbeddingCache
 from ovsam_core.modeling.build import build_model
 from ovsam_core.models.registry import resolve
 from ovsam_core.naming import embed_regions, name_regions
+from ovsam_core.pictures import load_picture
 from ovsam_core.predictor import ModelInfo, OvsamPredictor, load_predictor
 from ovsam_core.prompts import Prompt
 from ovsam_core.speed import Speed, prepare
@@ -90,6 +92,8 @@ def measure(model: str, turns: int, ways: dict[str, Speed]) -> dict[str, Any]:
     figures |= decoding(predictor, embedding, turns)
     figures |= ranking(predictor, embedding, turns)
     figures |= caching(predictor, rgb, embedding, turns)
+    if config is None:
+        figures |= clicking(predictor, turns)
     return figures
 
 
@@ -153,6 +157,34 @@ def ranking(predictor: OvsamPredictor, embedding: ImageEmbedding, turns: int) ->
         "region embedding ms": round(best_of(5 * turns, lambda: embed_regions(model, features, boxes, mask, token)), 2),
         "ranking ms": round(best_of(5 * turns, lambda: name_regions(model, regions, encoded)), 2),
     }
+
+
+def clicking(predictor: OvsamPredictor, turns: int) -> dict[str, Any]:
+    """Time what a person waits for: a picture's first click, and further clicks, with 1,203 names, zoom and crops.
+
+    Clicks are spread over a real picture and over the same one enlarged to 11 megapixels: zoom runs for some of them.
+    """
+    random = np.random.default_rng(3)
+    encoded = predictor.encode_vocabulary(preset("lvis"))
+    small = load_picture(asset_path("samples", "images", "coco_000000126107.jpg")).rgb
+    figures: dict[str, Any] = {}
+    for name, rgb in (("0.3 MP", small), ("11 MP", np.ascontiguousarray(small.repeat(6, 0).repeat(6, 1)))):
+        h, w = rgb.shape[:2]
+
+        def click(rgb: Any = rgb, h: int = h, w: int = w) -> None:
+            spot = (random.random((1, 2)) * 0.8 + 0.1) * (w, h)
+            predictor.predict(spot, vocabulary=encoded, picture=rgb)
+
+        def first(rgb: Any = rgb, click: Any = click) -> None:
+            predictor.set_image(rgb)
+            click()
+
+        first()
+        figures[f"first reply {name} ms"] = round(float(np.median([timed(first) for _ in range(5 * turns)])), 1)
+        times = [timed(click) for _ in range(20 * turns)]
+        for share in (50, 95):
+            figures[f"further click {name} p{share} ms"] = round(float(np.percentile(times, share)), 1)
+    return figures
 
 
 def caching(predictor: OvsamPredictor, rgb: Any, embedding: ImageEmbedding, turns: int) -> dict[str, Any]:

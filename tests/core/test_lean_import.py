@@ -7,6 +7,8 @@ import sys
 
 _CODE = """
 import sys
+from ovsam_core.lean_import import import_libraries
+import_libraries()
 import ovsam_core.predictor
 from ovsam_core.assets import asset_path
 from ovsam_core.checkpoint import load_model
@@ -22,4 +24,10 @@ assert torch._dynamo.__file__, "the real one comes when somebody asks for it"
 
 def test_loading_a_model_imports_no_compiler_and_no_transformers():
     done = subprocess.run([sys.executable, "-c", _CODE], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_library_imports_its_libraries_in_full():
+    code = "import ovsam_core.predictor, timm.layers, torch._dynamo as real; assert real.__file__"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

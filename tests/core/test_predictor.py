@@ -197,7 +197,8 @@ def test_set_image_uses_the_cache(tmp_path, predictor, rgb, monkeypatch):
 
 
 def test_the_crop_branch_names_a_single_candidate_too(predictor, rgb, embedding, monkeypatch):
-    monkeypatch.setattr(predictor, "config", replace(predictor.config, crop=replace(predictor.config.crop, enabled=True)))
+    crop = replace(predictor.config.crop, enabled=True)
+    monkeypatch.setattr(predictor, "config", replace(predictor.config, crop=crop))
     found = predictor.everything(embedding, boxes=[[30, 20, 80, 60]], vocabulary=NAMES, picture=rgb)
     assert [len(prediction.candidates) for prediction in found] == [1]
     assert "crop" in found[0].branches
