@@ -51,7 +51,7 @@ class ViewArgs:
         smallest: objects with fewer pixels than this at the network's input teach nothing.
     """
 
-    zoom: float = 0.75
+    zoom: float = 0.8
     scale: tuple[float, ...] = (1.3, 2.2)
     objects: int = 4
     flip: float = 0.5
@@ -147,7 +147,7 @@ class DecoderTask(MaskTask):
         self._features: dict[str, dict[str, Tensor]] = {}
 
     def forward(self, batch: Mapping[str, Any], totals: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """See `Task.forward`; every view is answered alone, boxes and clicks apart."""
+        """See `Task.forward`; every view is answered alone, so that a batch may be divided at will."""
         terms: dict[str, Tensor] = {}
         for index in range(len(batch["ids"])):
             masks = batch["masks"][index]
@@ -155,13 +155,11 @@ class DecoderTask(MaskTask):
                 continue
             features = self._kept(batch["view"][index] if "view" in batch else None, batch["pixels"][index])
             rng = np.random.default_rng(batch["seeds"][index])
-            boxed = rng.random(len(masks)) < self.prompts.box
-            for with_box in (True, False):
-                rows = np.flatnonzero(boxed == with_box)
-                if len(rows):
-                    own = {k: v.expand(len(rows), *v.shape[1:]) for k, v in features.items()}
-                    parts = self._answer(own, masks[rows], rng, with_box, totals["objects"])
-                    terms = {k: terms[k] + v if k in terms else v for k, v in parts.items()}
+            # All of a view by boxes or all by clicks: the decoder wants prompts of one kind at a time.
+            with_box = bool(rng.random() < self.prompts.box)
+            own = {k: v.expand(len(masks), *v.shape[1:]) for k, v in features.items()}
+            parts = self._answer(own, masks, rng, with_box, totals["objects"])
+            terms = {k: terms[k] + v if k in terms else v for k, v in parts.items()}
         return terms or {"single": next(self.path.decoder.parameters()).sum() * 0.0}
 
     def architecture(self) -> dict[str, Any]:

@@ -296,7 +296,9 @@ def corrected(
 ) -> PromptTensors:
     """Feed an answer back: its best-scored logits, and a click on its largest error (none when `blurred`)."""
     assert found.iou is not None
-    best = found.iou.argmax(1) if rng.random() < 0.8 else torch.randint(found.iou.shape[1], (len(truth),))
+    best = found.iou.argmax(1)
+    if rng.random() >= 0.8:
+        best = torch.from_numpy(rng.integers(found.iou.shape[1], size=len(truth))).to(best)
     logits = found.logits[torch.arange(len(truth)), best][:, None]  # (N, 1, h, w)
     if blurred:
         factor = int(rng.choice((1, 2, 4)))
