@@ -16,7 +16,7 @@ from PySide6.QtWidgets import QApplication, QFrame, QGraphicsScene, QGraphicsVie
 from ovsam_annotator.views import decorations
 from ovsam_annotator.views.chip import CursorTag, EncodeChip, NoteChip
 from ovsam_annotator.views.data import DisplayOptions, EncodeState, PromptMarks, Tool
-from ovsam_annotator.views.decorations import ShapePath
+from ovsam_annotator.views.decorations import ShapeStamp
 from ovsam_annotator.views.gestures import BoxGesture, PolygonGesture, StrokeGesture, VertexGesture
 from ovsam_annotator.views.overlay import OverlayItem
 from ovsam_annotator.views.tiles import PictureItem
@@ -81,14 +81,14 @@ class Canvas(QGraphicsView):
         self._options = DisplayOptions()
         self._marks = PromptMarks()
         self._fresh: list[tuple[float, float, bool]] = []
-        self._suggestion: ShapePath | None = None
+        self._suggestion: ShapeStamp | None = None
         self._suggestion_name = ""
-        self._hover: ShapePath | None = None
+        self._hover: ShapeStamp | None = None
         self._hover_name = ""
-        self._proposals: list[tuple[ShapePath, Rgb, str]] = []
+        self._proposals: list[tuple[ShapeStamp, Rgb, str]] = []
         self._lit = ""
         self._selection: tuple[str, ...] = ()
-        self._selected_paths: dict[str, ShapePath] = {}
+        self._selected_stamps: dict[str, ShapeStamp] = {}
 
         self._tool = Tool.PROMPT
         self._vertices = VertexGesture(self.vertices_edited.emit)
@@ -147,7 +147,7 @@ class Canvas(QGraphicsView):
             gesture.key(Qt.Key.Key_Escape)
         self._picture.set_picture(picture)
         self._overlay.set_size(picture.width if picture else 0, picture.height if picture else 0)
-        self._selection, self._selected_paths = (), {}
+        self._selection, self._selected_stamps = (), {}
         self._marks, self._fresh = PromptMarks(), []
         self._suggestion = self._hover = self._cursor = None
         self._proposals = []
@@ -187,7 +187,7 @@ class Canvas(QGraphicsView):
         if suggestion is None:
             self._suggestion = None
         else:
-            self._suggestion = ShapePath(suggestion.candidates[suggestion.chosen].shape)
+            self._suggestion = ShapeStamp(suggestion.candidates[suggestion.chosen].shape)
             first = suggestion.preselected
             self._suggestion_name = suggestion.names[first].name if first is not None else ""
         self.viewport().update()
@@ -196,14 +196,14 @@ class Canvas(QGraphicsView):
         """Show or drop the hover preview."""
         if shape is None and self._hover is None:
             return
-        self._hover = ShapePath(shape) if shape is not None else None
+        self._hover = ShapeStamp(shape) if shape is not None else None
         self._hover_name = name
         self.viewport().update()
 
     def set_proposals(self, shapes: Sequence[tuple[MaskShape, Rgb, str]], lit: str = "") -> None:
         """Show proposals (shape, colour, name), dashed; those named `lit` stand out."""
         known = {id(path.shape): path for path, _, _ in self._proposals}
-        self._proposals = [(known.get(id(s)) or ShapePath(s), colour, name) for s, colour, name in shapes]
+        self._proposals = [(known.get(id(s)) or ShapeStamp(s), colour, name) for s, colour, name in shapes]
         self._lit = lit
         self.viewport().update()
 
@@ -346,7 +346,10 @@ class Canvas(QGraphicsView):
             return
         scale = self.scale_now
         if not self._options.hidden:
-            self._paint_masks(painter, scale)
+            painter.save()
+            painter.resetTransform()
+            self._paint_masks(painter, self.viewportTransform(), QRectF(self.viewport().rect()))
+            painter.restore()
         if self._marks.box_xyxy is not None:
             x1, y1, x2, y2 = self._marks.box_xyxy
             decorations.paint_box(painter, QRectF(x1, y1, x2 - x1, y2 - y1), pending=self._marks.pending)
@@ -358,22 +361,23 @@ class Canvas(QGraphicsView):
         self._paint_device(painter, self.viewportTransform(), rect)
         painter.restore()
 
-    def _paint_masks(self, painter: QPainter, scale: float) -> None:
+    def _paint_masks(self, painter: QPainter, view: QTransform, area: QRectF) -> None:
         fill = self._options.fill
-        for path, colour, name in self._proposals:
+        for proposal, colour, name in self._proposals:
             lit = not self._lit or name == self._lit
-            decorations.paint_dashed(painter, path.at(scale), colour, fill=fill * 0.7 if lit else 0, bold=False)
+            look = decorations.suggested(colour, fill=fill * 0.7 if lit else 0, bold=False)
+            proposal.paint(painter, view, area, look)
         for uid in self._selection:
             item = self._overlay.objects.get(uid)
             if item is not None and not item.hidden:
-                kept = self._selected_paths.get(uid)
+                kept = self._selected_stamps.get(uid)
                 if kept is None or kept.shape is not item.shape:
-                    kept = self._selected_paths[uid] = ShapePath(item.shape)
-                decorations.paint_selected(painter, kept.at(scale), item.colour)
+                    kept = self._selected_stamps[uid] = ShapeStamp(item.shape)
+                kept.paint(painter, view, area, decorations.selected(item.colour))
         if self._hover is not None:
-            decorations.paint_dashed(painter, self._hover.at(scale), fill=0, bold=False)
+            self._hover.paint(painter, view, area, decorations.suggested(fill=0, bold=False))
         if self._suggestion is not None:
-            decorations.paint_dashed(painter, self._suggestion.at(scale), fill=min(fill, 0.35), bold=True)
+            self._suggestion.paint(painter, view, area, decorations.suggested(fill=min(fill, 0.35), bold=True))
 
     def _paint_device(self, painter: QPainter, view: QTransform, rect: QRectF) -> None:
         area = QRectF(self.viewport().rect())
@@ -678,7 +682,7 @@ class Canvas(QGraphicsView):
                 self.viewport().update(0, at.y() - 2, area.width(), 5)
 
     def _objects_changed(self) -> None:
-        self._selected_paths = {u: p for u, p in self._selected_paths.items() if u in self._selection}
+        self._selected_stamps = {u: p for u, p in self._selected_stamps.items() if u in self._selection}
         self._tell_hidden()
         self.viewport().update()
 

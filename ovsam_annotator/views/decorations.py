@@ -1,20 +1,20 @@
 """What lies over the masks: suggestion, hover, proposals, selection, names and prompt dots. Functions that paint.
 
-Outlines of suggestions are dashed and carry "?"; those of accepted objects are solid. Every line is painted twice, dark
-under bright, so that it can be seen on any picture.
+Outlines of suggestions are broken and carry "?"; those of accepted objects are solid. Every line has a dark rim: it can
+be seen on any picture.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPainter, QPainterPath, QPen, QTransform
+from PySide6.QtGui import QColor, QFont, QFontMetricsF, QImage, QPainter, QPen, QTransform
 
 from ovsam_annotator.views.palette import NEGATIVE, POSITIVE, SUGGESTION, readable_on
-from ovsam_annotator.views.paths import outline_path
-from ovsam_annotator.views.render import simplify
+from ovsam_annotator.views.stamp import Look, Placement, stamp
+from ovsam_annotator.views.tiles import tile_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DOT_RADIUS",
-    "ShapePath",
+    "ShapeStamp",
     "paint_box",
     "paint_cross",
-    "paint_dashed",
     "paint_dots",
     "paint_names",
     "paint_plate",
-    "paint_selected",
+    "selected",
+    "suggested",
 ]
 
 DOT_RADIUS = 7.0  # screen pixels: large enough to aim at, small enough not to hide the object
@@ -39,20 +39,51 @@ _DARK = QColor(0, 0, 0, 190)
 
 
 @dataclass(slots=True)
-class ShapePath:
-    """A mask outline, kept as a path for the zoom at which it was last painted."""
+class ShapeStamp:
+    """A mask on the screen, kept for the view in which it was last painted."""
 
     shape: MaskShape
-    _tolerance: float = -1.0
-    _path: QPainterPath = field(default_factory=QPainterPath)
+    _seen: tuple[Placement, Look] | None = None
+    _image: QImage | None = None
+    _left: int = 0
+    _top: int = 0
 
-    def at(self, scale: float) -> QPainterPath:
-        """Path with no more corners than the eye can see at this zoom."""
-        tolerance = 0.0 if scale >= 1.5 else 0.75 / scale
-        if not 0.8 < (tolerance + 1e-9) / (self._tolerance + 1e-9) < 1.25:
-            self._path = outline_path(simplify(self.shape.loops, tolerance))
-            self._tolerance = tolerance
-        return self._path
+    def paint(self, painter: QPainter, view: QTransform, area: QRectF, look: Look) -> None:
+        """Paint it; device coordinates.
+
+        Args:
+            painter: without a transform.
+            view: from picture to device coordinates; scale and shift only.
+            area: visible area in device coordinates.
+            look: colours and widths.
+        """
+        ratio = painter.device().devicePixelRatioF()
+        place = Placement(
+            view.m11() * ratio,
+            view.dx() * ratio,
+            view.dy() * ratio,
+            round(area.width() * ratio),
+            round(area.height() * ratio),
+        )
+        if self._seen != (place, look):
+            self._seen, self._image = (place, look), None
+            made = stamp(self.shape, place, look)
+            if made is not None:
+                pixels, self._left, self._top = made
+                self._image = tile_image(pixels, alpha=True)
+                self._image.setDevicePixelRatio(ratio)
+        if self._image is not None:
+            painter.drawImage(QPointF(self._left / ratio, self._top / ratio), self._image)
+
+
+def suggested(colour: Rgb = SUGGESTION, *, fill: float, bold: bool) -> Look:
+    """Look of a mask that is not accepted yet; `bold` for the one in work, False for hover and proposals."""
+    return Look(colour, round(fill, 3), line=1, rim=1 if bold else 0, dashed=True)
+
+
+def selected(colour: Rgb) -> Look:
+    """Look of a selected object's outline."""
+    return Look(colour, line=1, rim=1, halo=1)
 
 
 def _pen(colour: QColor, width: float, *, dashed: bool = False) -> QPen:
@@ -63,38 +94,6 @@ def _pen(colour: QColor, width: float, *, dashed: bool = False) -> QPen:
         pen.setDashPattern([4, 3])
         pen.setCapStyle(Qt.PenCapStyle.FlatCap)
     return pen
-
-
-def paint_dashed(painter: QPainter, path: QPainterPath, colour: Rgb = SUGGESTION, *, fill: float, bold: bool) -> None:
-    """Paint a mask that is not accepted yet; scene coordinates.
-
-    Args:
-        painter: with the scene's transform.
-        path: outline.
-        colour: colour of dashes and inside.
-        fill: opacity of the inside, 0 to 1.
-        bold: the one in work; False for hover and proposals.
-    """
-    if fill:
-        painter.fillPath(path, QColor(*colour, round(255 * fill)))
-    painter.setBrush(Qt.BrushStyle.NoBrush)
-    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    painter.setPen(_pen(_DARK, 3.5 if bold else 2.5))
-    painter.drawPath(path)
-    painter.setPen(_pen(QColor(*colour), 2 if bold else 1.5, dashed=True))
-    painter.drawPath(path)
-
-
-def paint_selected(painter: QPainter, path: QPainterPath, colour: Rgb) -> None:
-    """Paint the outline of a selected object; scene coordinates."""
-    painter.setBrush(Qt.BrushStyle.NoBrush)
-    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    painter.setPen(_pen(QColor("white"), 5))
-    painter.drawPath(path)
-    painter.setPen(_pen(QColor("black"), 3.5))
-    painter.drawPath(path)
-    painter.setPen(_pen(QColor(*colour), 2))
-    painter.drawPath(path)
 
 
 def paint_box(painter: QPainter, rect: QRectF, *, pending: bool) -> None:

@@ -16,7 +16,7 @@ from PySide6.QtWidgets import QGraphicsItem
 from ovsam_annotator.views.paths import outline_path
 from ovsam_annotator.views.pyramid import SMALLEST_SIDE, level_for_scale
 from ovsam_annotator.views.render import TileStyle, compose_tile
-from ovsam_annotator.views.tiles import TILE, TileCache, exposed_tiles, painter_scale, tile_image
+from ovsam_annotator.views.tiles import TILE, TileCache, exposed_tiles, painter_scale, tile_image, tile_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["OverlayItem"]
 
 AT_ONCE = 60  # masks of one tile that are composed inside the paint event: about 2 ms
-VECTOR_CORNERS = 20_000  # outline corners that are stroked inside the paint event: about 5 ms
+VECTOR_CORNERS = 20_000  # outline corners that are stroked inside the paint event, one pixel wide: about 4 ms
+BROAD_CORNERS = 4_000  # that are stroked two pixels wide, which takes ten times as long
 BOTH_FROM = 1.0  # scale from which outlines are vectors, so that they stay thin over big pixels
 
 Key = tuple[int, int, int, TileStyle]
@@ -86,6 +87,7 @@ class OverlayItem(QGraphicsItem):
         self._paths: dict[str, QPainterPath] = {}
         self._tiles: TileCache[Key] = TileCache()
         self._stale: set[Key] = set()
+        self._added: dict[Key, list[CanvasObject]] = {}
         self._asked: dict[Key, int] = {}
         self._serial = 0
         self._pool = QThreadPool()
@@ -131,6 +133,7 @@ class OverlayItem(QGraphicsItem):
         self._paths.clear()
         self._tiles.clear()
         self._stale.clear()
+        self._added.clear()
         self._asked.clear()
         self._pool.clear()
         self._index()
@@ -138,14 +141,21 @@ class OverlayItem(QGraphicsItem):
 
     def put_objects(self, objects: Iterable[CanvasObject]) -> None:
         """Add or replace objects; only tiles they touch are composed again."""
+        objects = list(objects)
+        fresh = all(new.uid not in self._objects for new in objects)
         for new in objects:
             old = self._objects.get(new.uid)
             self._objects[new.uid] = new
             self._paths.pop(new.uid, None)
-            for changed in (old, new):
-                if changed is not None:
-                    self._touch(changed.shape.box_xyxy)
-        self._index()
+            if old is not None:
+                self._touch(old.shape.box_xyxy)
+                self._touch(new.shape.box_xyxy)
+            elif not new.hidden:
+                self._touch(new.shape.box_xyxy, new)
+        if fresh:
+            self._extend([new for new in objects if not new.hidden])
+        else:
+            self._index()
 
     def remove_objects(self, uids: Iterable[str]) -> None:
         """Remove objects."""
@@ -188,23 +198,24 @@ class OverlayItem(QGraphicsItem):
                     target = QRectF(x, y, image.width() * shrink, image.height() * shrink)
                     painter.drawImage(target, image, QRectF(QRect(0, 0, image.width(), image.height())))
         if near is not None:
-            self._stroke(painter, near)
+            self._stroke(painter, *near)
 
-    def _near(self, exposed: QRectF) -> list[CanvasObject] | None:
-        """Objects in view, or None when they have too many corners to stroke."""
+    def _near(self, exposed: QRectF) -> tuple[list[CanvasObject], int] | None:
+        """Objects in view and the width of their lines, or None when they have too many corners to stroke."""
         hit = self._touching(
             int(exposed.left()), int(exposed.top()), int(exposed.right()) + 1, int(exposed.bottom()) + 1
         )
-        if int(self._corners[hit].sum()) > VECTOR_CORNERS:
+        corners = int(self._corners[hit].sum())
+        if corners > VECTOR_CORNERS:
             return None
-        return [self._shown[i] for i in hit]
+        return [self._shown[i] for i in hit], 2 if corners <= BROAD_CORNERS else 1
 
-    def _stroke(self, painter: QPainter, objects: Sequence[CanvasObject]) -> None:
+    def _stroke(self, painter: QPainter, objects: Sequence[CanvasObject], width: int) -> None:
         for item in objects:
             path = self._paths.get(item.uid)
             if path is None:
                 path = self._paths[item.uid] = outline_path(item.shape.loops)
-            pen = QPen(QColor(*item.colour), 2)
+            pen = QPen(QColor(*item.colour), width)
             pen.setCosmetic(True)
             painter.setPen(pen)
             painter.setBrush(Qt.BrushStyle.NoBrush)
@@ -214,19 +225,27 @@ class OverlayItem(QGraphicsItem):
         """Return the newest image of a tile, composed now if that is quick, later otherwise."""
         index, column, row, _ = key
         image = self._tiles.get(key)
-        if image is not None and key not in self._stale:
-            return image
         shrink = 2**index
         left, top = column * TILE, row * TILE
         size = (min(TILE, height - top), min(TILE, width - left))
+        if image is not None and key not in self._stale:
+            added = self._added.pop(key, None)
+            if added:  # they lie on top: only they are painted
+                shapes = [(item.shape, item.colour) for item in added]
+                below = tile_pixels(image)
+                image = tile_image(compose_tile(shapes, left, top, size, shrink, key[3], below), alpha=True)
+                self._tiles.put(key, image)
+            return image
         hit = self._touching(left * shrink, top * shrink, (left + size[1]) * shrink, (top + size[0]) * shrink)
         if len(hit) <= AT_ONCE:
             self._stale.discard(key)
+            self._added.pop(key, None)
             self._asked.pop(key, None)
             shapes = [(self._shown[i].shape, self._shown[i].colour) for i in hit]
             image = tile_image(compose_tile(shapes, left, top, size, shrink, key[3]), alpha=True)
             self._tiles.put(key, image)
-        elif self._asked.get(key) != self._serial:
+        elif key not in self._asked:
+            self._serial += 1
             self._asked[key] = self._serial
             shapes = [(self._shown[i].shape, self._shown[i].colour) for i in hit]
             self._pool.start(_Compose(self._answer, self._serial, key, shapes, size))
@@ -239,6 +258,7 @@ class OverlayItem(QGraphicsItem):
             return
         del self._asked[key]
         self._stale.discard(key)
+        self._added.pop(key, None)
         self._tiles.put(key, image)
         shrink = 2 ** key[0]
         self.update(QRectF(key[1] * TILE * shrink, key[2] * TILE * shrink, TILE * shrink, TILE * shrink))
@@ -248,20 +268,31 @@ class OverlayItem(QGraphicsItem):
         b = self._boxes
         return np.flatnonzero((b[:, 0] < x2) & (b[:, 2] > x1) & (b[:, 1] < y2) & (b[:, 3] > y1))
 
-    def _touch(self, box_xyxy: tuple[int, int, int, int]) -> None:
-        """Mark every kept tile under a box as stale, and ask for its repainting."""
-        self._serial += 1
+    def _touch(self, box_xyxy: tuple[int, int, int, int], added: CanvasObject | None = None) -> None:
+        """Ask for repainting under a box; kept tiles there are stale, or only lack an object that was added on top."""
         x1, y1, x2, y2 = box_xyxy
-        for key in self._tiles.keys():  # noqa: SIM118  (a cache, not a dict)
+        for key in {*self._tiles.keys(), *self._asked}:
             span = TILE * 2 ** key[0]
             if key[1] * span < x2 and (key[1] + 1) * span > x1 and key[2] * span < y2 and (key[2] + 1) * span > y1:
-                self._stale.add(key)
+                under_way = self._asked.pop(key, None) is not None  # without this change: its answer is dropped
+                if added is None or under_way or key in self._stale:
+                    self._stale.add(key)
+                else:
+                    self._added.setdefault(key, []).append(added)
         margin = 2 ** (self._levels - 1)  # an outline reaches one pixel of the coarsest level beyond its box
         self.update(QRectF(x1, y1, x2 - x1, y2 - y1).adjusted(-margin, -margin, margin, margin))
 
     def _index(self) -> None:
-        self._serial += 1
-        self._shown = [o for o in self._objects.values() if not o.hidden]
-        self._boxes = np.array([o.shape.box_xyxy for o in self._shown], np.int64).reshape(-1, 4)
-        self._areas = np.array([o.shape.area for o in self._shown], np.int64)
-        self._corners = np.array([sum(map(len, o.shape.loops)) for o in self._shown], np.int64)
+        self._shown = []
+        self._boxes = np.zeros((0, 4), np.int64)
+        self._areas = self._corners = np.zeros(0, np.int64)
+        self._extend([o for o in self._objects.values() if not o.hidden])
+
+    def _extend(self, objects: Sequence[CanvasObject]) -> None:
+        """Index objects that lie on top of those indexed already."""
+        self._shown += objects
+        boxes = np.array([o.shape.box_xyxy for o in objects], np.int64).reshape(-1, 4)
+        self._boxes = np.concatenate([self._boxes, boxes])
+        self._areas = np.append(self._areas, np.array([o.shape.area for o in objects], np.int64))
+        corners = np.array([sum(map(len, o.shape.loops)) for o in objects], np.int64)
+        self._corners = np.append(self._corners, corners)

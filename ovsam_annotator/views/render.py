@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ovsam_annotator.model.shapes import MaskShape
     from ovsam_annotator.views.data import Rgb
 
-__all__ = ["TileStyle", "compose_tile", "picture_tile", "simplify", "stretch"]
+__all__ = ["TileStyle", "compose_tile", "picture_tile", "stretch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,13 @@ def picture_tile(
 
 
 def compose_tile(
-    shapes: Sequence[tuple[MaskShape, Rgb]], x: int, y: int, size: tuple[int, int], shrink: int, style: TileStyle
+    shapes: Sequence[tuple[MaskShape, Rgb]],
+    x: int,
+    y: int,
+    size: tuple[int, int],
+    shrink: int,
+    style: TileStyle,
+    below: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
     """Paint masks into one transparent tile, later ones on top.
 
@@ -72,15 +78,17 @@ def compose_tile(
         size: height and width of the tile in pixels of its level.
         shrink: picture pixels for one pixel of the level: 1, 2, 4 …
         style: opacity and outline.
+        below: the tile as it is, which the masks are laid over; it is not changed.
 
     Returns:
         (h, w, 4) uint8, premultiplied, in the byte order B, G, R, A.
     """
     height, width = size
-    tile = np.zeros((height, width, 4), np.uint8)
+    tile = np.zeros((height, width, 4), np.uint8) if below is None else below.copy()
     fill = round(255 * style.fill)
     for shape, (red, green, blue) in shapes:
-        placed = _shrunk(shape, shrink)
+        # an outline needs one pixel more on each side, so that a mask cut by the tile's edge gets none there
+        placed = _shrunk(shape, shrink, (x - style.outline, y - style.outline, x + width, y + height), style.outline)
         if placed is None:
             continue
         pixels, left, top = placed
@@ -88,59 +96,55 @@ def compose_tile(
         x2, y2 = min(left + pixels.shape[1], x + width), min(top + pixels.shape[0], y + height)
         if x1 >= x2 or y1 >= y2:
             continue
-        inside = pixels[y1 - top : y2 - top, x1 - left : x2 - left]
+        cut = slice(y1 - top, y2 - top), slice(x1 - left, x2 - left)
         target = tile[y1 - y : y2 - y, x1 - x : x2 - x]
         if fill:
-            _blend(target, inside, (blue, green, red), fill)
+            _blend(target, pixels[cut], (blue, green, red), fill)
         if style.outline:
-            # one pixel more on each side, so that a mask cut by the tile's edge gets no outline there
-            ring = _ring(pixels, (x1 - left, y1 - top, x2 - left, y2 - top), style.outline)
-            target[ring] = (blue, green, red, 255)
+            cv2.copyTo(np.full_like(target, (blue, green, red, 255)), _ring(pixels, style.outline)[cut], target)
     return tile
 
 
-def simplify(loops: Sequence[NDArray[np.int32]], tolerance: float) -> list[NDArray[np.int32]]:
-    """Drop outline corners that lie within a tolerance, so that a shrunk outline looks smooth and strokes fast.
+def _shrunk(
+    shape: MaskShape, shrink: int, seen: tuple[int, int, int, int], margin: int
+) -> tuple[NDArray[np.uint8], int, int] | None:
+    """Bring the part of a mask that a tile shows to a level: (h, w) of 0 and 1, left and top there.
+
+    None for what lies elsewhere. A small mask keeps one pixel.
 
     Args:
-        loops: closed outlines, each (K, 2).
-        tolerance: distance in picture pixels; below half a pixel nothing changes.
+        shape: the mask.
+        shrink: picture pixels for one pixel of the level.
+        seen: x1, y1, x2, y2 of the tile at the level, with the margin at its left and top.
+        margin: pixels of the level that are needed beyond the tile.
     """
-    if tolerance < 0.5:
-        return list(loops)
-    thinned = (np.asarray(cv2.approxPolyDP(loop.reshape(-1, 1, 2), tolerance, closed=True)) for loop in loops)
-    return [loop.reshape(-1, 2).astype(np.int32) for loop in thinned if len(loop) >= 3]
-
-
-def _shrunk(shape: MaskShape, shrink: int) -> tuple[NDArray[np.bool_], int, int] | None:
-    """Bring a mask to a level: pixels, left and top there; None for an empty mask. A small mask keeps one pixel."""
     height, width = shape.pixels.shape
     if not height or not width:
         return None
+    x1, y1, x2, y2 = shape.box_xyxy
+    left, top = max(x1 // shrink, seen[0]), max(y1 // shrink, seen[1])
+    right, bottom = min(-(-x2 // shrink), seen[2] + margin), min(-(-y2 // shrink), seen[3] + margin)
+    if left >= right or top >= bottom:
+        return None
     if shrink == 1:
-        return shape.pixels, shape.x, shape.y
-    left, top = shape.x // shrink, shape.y // shrink
-    right, bottom = -(-(shape.x + width) // shrink), -(-(shape.y + height) // shrink)
-    # sampling at the middle of each level pixel is as good as averaging under a two-pixel outline, and far faster
-    columns = np.clip((np.arange(left, right) * shrink + shrink // 2) - shape.x, 0, width - 1)
-    rows = np.clip((np.arange(top, bottom) * shrink + shrink // 2) - shape.y, 0, height - 1)
-    return shape.pixels[rows[:, None], columns], left, top
+        part = shape.pixels[top - y1 : bottom - y1, left - x1 : right - x1]
+    else:
+        # sampling at the middle of each level pixel is as good as averaging under a two-pixel outline, and far faster
+        columns = np.clip((np.arange(left, right) * shrink + shrink // 2) - x1, 0, width - 1)
+        rows = np.clip((np.arange(top, bottom) * shrink + shrink // 2) - y1, 0, height - 1)
+        part = shape.pixels[rows[:, None], columns]
+    return np.ascontiguousarray(part).view(np.uint8), left, top
 
 
-def _blend(target: NDArray[np.uint8], inside: NDArray[np.bool_], bgr: tuple[int, int, int], alpha: int) -> None:
+def _blend(target: NDArray[np.uint8], inside: NDArray[np.uint8], bgr: tuple[int, int, int], alpha: int) -> None:
     """Lay a translucent colour over the tile where the mask is; premultiplied source-over."""
-    over = np.array([*(c * alpha // 255 for c in bgr), alpha], np.uint16)
-    mixed = (target.astype(np.uint16) * (255 - alpha)) // 255 + over
-    np.copyto(target, mixed.astype(np.uint8), where=inside[..., None])
+    table = np.arange(256)[:, None] * (255 - alpha) // 255 + [*(c * alpha // 255 for c in bgr), alpha]  # (256, 4)
+    mixed = cv2.LUT(target, table.astype(np.uint8)[:, None])
+    cv2.copyTo(mixed, inside, target)
 
 
-def _ring(pixels: NDArray[np.bool_], cut: tuple[int, int, int, int], width: int) -> NDArray[np.bool_]:
-    """Pixels of the mask within `width` of its outside, for the part `cut` (x1, y1, x2, y2) of it."""
-    x1, y1, x2, y2 = cut
-    height, breadth = pixels.shape
-    grown = (max(x1 - width, 0), max(y1 - width, 0), min(x2 + width, breadth), min(y2 + width, height))
-    part = pixels[grown[1] : grown[3], grown[0] : grown[2]].view(np.uint8)
+def _ring(pixels: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
+    """Pixels of the mask within `width` of its outside, as 0 and 1; beyond the array lies nothing of it."""
     kernel = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
-    core = cv2.erode(part, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    ring: NDArray[np.bool_] = (part != 0) & (core == 0)
-    return ring[y1 - grown[1] : y2 - grown[1], x1 - grown[0] : x2 - grown[0]]
+    core = np.asarray(cv2.erode(pixels, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0), np.uint8)
+    return pixels & ~core

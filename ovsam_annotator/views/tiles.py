@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+import numpy as np
 from PySide6.QtCore import QRect, QRectF, Qt
 from PySide6.QtGui import QImage, QPainter
 from PySide6.QtWidgets import QGraphicsItem
@@ -15,13 +16,21 @@ from ovsam_annotator.views.render import picture_tile
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import numpy as np
     from numpy.typing import NDArray
     from PySide6.QtWidgets import QStyleOptionGraphicsItem, QWidget
 
     from ovsam_annotator.views.data import PictureImage
 
-__all__ = ["CRISP_FROM", "TILE", "PictureItem", "TileCache", "exposed_tiles", "painter_scale", "tile_image"]
+__all__ = [
+    "CRISP_FROM",
+    "TILE",
+    "PictureItem",
+    "TileCache",
+    "exposed_tiles",
+    "painter_scale",
+    "tile_image",
+    "tile_pixels",
+]
 
 TILE = 512  # pixels a side: 28 tiles cover a 1600 × 1000 view at worst, 1 MiB each
 CRISP_FROM = 4.0  # screen pixels for one picture pixel from which pixels are shown as squares
@@ -75,6 +84,12 @@ def tile_image(pixels: NDArray[np.uint8], *, alpha: bool) -> QImage:
     height, width = pixels.shape[:2]
     form = QImage.Format.Format_ARGB32_Premultiplied if alpha else QImage.Format.Format_RGB32
     return QImage(pixels.data, width, height, width * 4, form).copy()
+
+
+def tile_pixels(image: QImage) -> NDArray[np.uint8]:
+    """(h, w, 4) B, G, R, A bytes of such an image, without a copy: not to be written, not to outlive it."""
+    rows = np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), image.bytesPerLine())
+    return rows[:, : image.width() * 4].reshape(image.height(), image.width(), 4)
 
 
 def painter_scale(painter: QPainter) -> float:

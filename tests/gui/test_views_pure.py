@@ -14,7 +14,7 @@ from ovsam_annotator.views.palette import luminance, readable_on
 from ovsam_annotator.views.picture_filter import parse_filter
 from ovsam_annotator.views.placement import Box, place_beside
 from ovsam_annotator.views.pyramid import build_levels, level_for_scale, picture_image
-from ovsam_annotator.views.render import TileStyle, compose_tile, picture_tile, simplify, stretch
+from ovsam_annotator.views.render import TileStyle, compose_tile, picture_tile, stretch
 from ovsam_annotator.views.report_panel import histogram
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
@@ -80,15 +80,6 @@ def test_a_picture_tile_is_cut_at_the_edge_and_has_qts_byte_order():
 def test_the_contrast_window_maps_its_ends_to_black_and_white():
     values = np.array([[0, 1000, 1500, 2000, 65535]], np.uint16)
     assert stretch(values, (1000, 2000)).tolist() == [[0, 0, 128, 255, 255]]
-
-
-def test_simplifying_keeps_fine_detail_near_and_drops_it_far():
-    steps = np.array([(x, y) for k in range(20) for x, y in ((k, k), (k + 1, k))] + [(20, 40), (0, 40)], np.int32)
-    assert len(simplify([steps], 0.2)[0]) == len(steps)
-    assert len(simplify([steps], 2.0)[0]) < 8
-
-
-# --- pyramid ---------------------------------------------------------------------------------------------------------
 
 
 def test_levels_halve_until_small_and_keep_the_mean():
