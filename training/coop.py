@@ -163,7 +163,9 @@ def train(args: CoopArgs) -> FitResult:
     device = torch.device("cuda" if args.loop.device == "auto" and torch.cuda.is_available() else "cpu")
     network.to(device)
     share = 1.0 if args.kind == "image-crop" else 0.0
-    vectors, labels, ids = embed_objects(network, pictures, class_rows(vocabulary, names), device, crop_share=share)
+    vectors, labels, ids = embed_objects(
+        network, pictures, class_rows(vocabulary, names), device, crop_share=share, max_bad=args.loop.max_bad
+    )
     task = CoopTask(network, [entry.phrases[0] for entry in vocabulary], args.contexts)
     data = RegionVectors(vectors, labels, ids, seed=args.loop.seed)
     run = args.out.parent / f"{args.out.stem}_run"

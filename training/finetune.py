@@ -26,7 +26,7 @@ from training.args import ConfigError, command, to_yaml
 from training.data import PromptArgs, PromptSamples, collate
 from training.evaluate import measure
 from training.finetune_masks import DecoderTask, ViewArgs, ViewSamples, collate_views
-from training.loop import LoopArgs, OptimArgs, fit
+from training.loop import FitResult, LoopArgs, OptimArgs, fit
 from training.mask_task import PromptArgs as SimulatedPrompts
 from training.names import AdapterTask, RegionVectors, collate_vectors, embed_objects
 from training.networks import load_network, save_network
@@ -86,7 +86,8 @@ class NamesArgs:
 
     Attributes:
         hidden: width of the adapter's middle layer.
-        steps: optimiser steps over all embeddings.
+        steps: optimiser steps.
+        batch: objects a step and process; fewer where there are not as many.
         lr: peak learning rate.
         weight_decay: AdamW's decay.
         noise: noise on the embeddings, relative to their length.
@@ -96,6 +97,7 @@ class NamesArgs:
 
     hidden: int = 64
     steps: int = 300
+    batch: int = 256
     lr: float = 2e-3
     weight_decay: float = 0.05
     noise: float = 0.3
@@ -168,18 +170,22 @@ def finetune(args: FinetuneArgs) -> dict[str, Any]:
     clicked = "masks" in args.learn  # names alone leave every mask as it is
     before = _figures(network, val, ranked, kept, clicked=clicked)
     encoder = network.config.hashes.encoder
+    results: list[FitResult] = []
     if vocabulary is not None and ranked is not None and "names" in args.learn:
-        network = _learn_names(args, network, train, vocabulary, ranked)
+        network, learnt = _learn_names(args, network, train, vocabulary, ranked)
+        results += learnt
     if "masks" in args.learn:
-        _learn_masks(args, network, train, val, vocabulary, kept)
+        results.append(_learn_masks(args, network, train, val, vocabulary, kept))
     report: dict[str, Any] = {"train": len(train), "validation": len(val)}
     if ranked is not None and "names" in args.learn:
         report["temperature"] = _recalibrate(network, val, ranked, kept)
     after = _figures(network, val, ranked, kept, clicked=clicked)
     report |= {"before": before, "after": after}
-    _print(report)
     if args.guard:
         _guard(before, after)
+    if not all(result.main for result in results):  # the first process writes
+        return report
+    _print(report)
     taught = tuple(e.id for e in vocabulary) if vocabulary and "names" in args.learn else ()
     seen = tuple(dict.fromkeys((*network.config.seen, *taught)))
     save_network(network, args.out, card=_card(args, report), seen=seen)
@@ -226,28 +232,32 @@ def _learn_names(
     train: Sequence[PictureRecord],
     vocabulary: Vocabulary,
     ranked: Vocabulary,
-) -> OVSAM:
+) -> tuple[OVSAM, list[FitResult]]:
     """Teach names to the adapter; a model with a trained name head learns them together with masks instead."""
     if network.config.head.variant not in {"none", "adapter"}:
-        return network
+        return network, []
     if network.config.head.variant == "none":
         network = _with_adapter(network, args.names.hidden)
     encoded = encode_vocabulary(network, ranked)
     device = _device(args)
     network.to(device)
     rows = class_rows(ranked, [n for n in names_of(train) if vocabulary.find(n)])
-    vectors, labels, ids = embed_objects(network, train, rows, device)
+    vectors, labels, ids = embed_objects(network, train, rows, device, max_bad=args.loop.max_bad)
     counts = torch.bincount(labels, minlength=len(ranked))
     settings = args.names
     task = AdapterTask(network, encoded, counts, noise=settings.noise, anchor=settings.anchor)
-    size = min(256, len(labels))
+    size = min(settings.batch, len(labels))
     loop = replace(args.loop, max_steps=settings.steps, batch_size=size, validate_every=0, log_every=100)
     optim = OptimArgs(
-        lr=settings.lr, weight_decay=settings.weight_decay, warmup_steps=10, clip=1.0, ema=0.98, norm_decay=True
+        lr=settings.lr,
+        weight_decay=settings.weight_decay,
+        warmup_steps=min(10, settings.steps // 10),
+        clip=1.0,
+        ema=0.98,
+        norm_decay=True,
     )
     data = RegionVectors(vectors, labels, ids, seed=args.loop.seed)
-    fit(task, data, _run_folder(args, train) / "names", loop, optim, collate=collate_vectors)
-    return network
+    return network, [fit(task, data, _run_folder(args, train) / "names", loop, optim, collate=collate_vectors)]
 
 
 def _with_adapter(network: OVSAM, hidden: int) -> OVSAM:
@@ -268,7 +278,7 @@ def _learn_masks(
     val: Sequence[PictureRecord],
     vocabulary: Vocabulary | None,
     kept: dict[str, ImageEmbedding],
-) -> None:
+) -> FitResult:
     """Train the mask decoder (and a trained name head with it) on features that are computed once for each view."""
     joint = network.config.head.variant not in {"none", "adapter"} and "names" in args.learn and vocabulary is not None
     views = max(1, min(_VIEWS, _KEPT_VIEWS // len(train))) if len(train) <= _KEPT_VIEWS else 0
@@ -290,7 +300,7 @@ def _learn_masks(
         del step
         return float(_figures(network, checked, None, kept)["miou"])
 
-    fit(
+    return fit(
         task,
         data,
         _run_folder(args, train) / "masks",

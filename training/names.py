@@ -15,6 +15,7 @@ from ovsam_core.errors import FormatError, PictureError
 from ovsam_core.masks import Mask
 from ovsam_core.pictures import load_picture
 from ovsam_core.preprocess import resize_and_pad, to_input
+from training.loop import TooManyBadPicturesError
 from training.records import decode_mask
 from training.sampling import draw_seed
 from training.task import Task, train_only
@@ -146,20 +147,25 @@ def embed_objects(
     device: torch.device,
     *,
     crop_share: float | None = None,
+    max_bad: float = 0.01,
 ) -> tuple[Tensor, Tensor, list[str]]:
     """Embed every named object as naming will see it: by its box (and mask), and by crops where the model has them.
 
     Args:
         network: on the device.
-        pictures: the truth; unreadable pictures are passed over.
+        pictures: the truth; unreadable pictures and masks are passed over and printed.
         rows: category name → row of the vocabulary; other objects are passed over.
         device: where to compute.
         crop_share: share of the crop embedding, 0 to 1; None as the model's configuration says.
+        max_bad: share of unreadable pictures that stops the run.
+
+    Raises:
+        TooManyBadPicturesError: more cannot be read; the message names the first.
 
     Returns:
         (N, D) float32 unit length, (N,) int64 rows, N picture ids.
     """
-    vectors, labels, ids = [torch.zeros(0, network.config.embed_dim)], [], []
+    vectors, labels, ids, bad = [torch.zeros(0, network.config.embed_dim)], [], [], dict[str, str]()
     side = network.config.input.size
     settings = network.config.crop
     share = (settings.weight if settings.enabled else 0.0) if crop_share is None else crop_share
@@ -170,7 +176,15 @@ def embed_objects(
         try:
             picture = load_picture(record.path)
             truths = [decode_mask(o, *picture.size_hw) if o.segmentation is not None else None for o in things]
-        except (PictureError, FormatError):
+        except (PictureError, FormatError) as error:
+            bad[str(record.path)] = str(error)
+            print(f"skipped {record.path}: {error}")
+            if len(bad) > max_bad * len(pictures):
+                first = next(iter(bad.items()))
+                raise TooManyBadPicturesError(
+                    f"{len(bad)} of {len(pictures)} pictures could not be read, more than the {max_bad:.0%} that "
+                    f"--max-bad allows; the first is {first[0]}: {first[1]}"
+                ) from error
             continue
         made = resize_and_pad(picture.rgb, network.config)
         features = network.encode(made.pixels.to(device))

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from ovsam_core.checkpoint import load_model, save_model
 from ovsam_core.config import named_config
@@ -25,7 +20,6 @@ from training.losses import classification_loss
 from training.records import read_records
 from training.tasks import Clip2Sam, LossArgs, class_logits
 
-ROOT = Path(__file__).parents[2]
 FAST = ["--loss.points", "64", "--prompts.boxes", "3", "--prompts.points", "3", "--device", "cpu", "--log_every", "1"]
 
 
@@ -183,24 +177,6 @@ def test_data_without_trained_classes_is_refused(tmp_path, capsys):
     data = coco_file(tmp_path, 1, names=("zebra fish", "quokka", "okapi"))
     assert run(tmp_path / "run", "--data", str(data), "--model", "tiny") == 1
     assert "no picture has an object of the 48 trained classes" in capsys.readouterr().err
-
-
-def test_two_processes_equal_one_with_twice_the_batch(tmp_path):
-    data = coco_file(tmp_path, 4)
-    options = [*FAST, "--data", str(data), "--model", "tiny", "--classes", "data", "--max_steps", "1", "--lr", "0.01"]
-    options += ["--base_batch", "0", "--warmup_steps", "0"]
-    assert run(tmp_path / "one", *options, "--batch_size", "4") == 0
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
-    command += ["-m", "training.train_clip2sam", *options, "--batch_size", "2", "--out", str(tmp_path / "two")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=200)
-    one, two = (load_file(tmp_path / n / "step-00000001" / "model.safetensors") for n in ("one", "two"))
-    assert one.keys() == two.keys()
-    for name in one:
-        # One AdamW step moves every weight by about lr = 0.01, whatever its gradient's size; where a gradient is
-        # nearly zero, the order of a sum decides its sign. So: nearly all weights agree closely.
-        close = torch.isclose(one[name], two[name], rtol=1e-4, atol=1e-4)
-        assert close.float().mean() > 0.97, name
 
 
 @pytest.mark.parametrize("variant", ["fpn", "token"])

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -80,24 +76,6 @@ def test_missing_and_foreign_features_are_named(tmp_path):
         DumpedTeacher(tmp_path, settings)
     with pytest.raises(ConfigError, match="published weights"):
         LiveTeacher(TeacherArgs("vit_b"), settings)
-
-
-def test_two_processes_equal_one_with_twice_the_batch(tmp_path):
-    coco_file(tmp_path, 4)
-    options = ["--data", str(tmp_path / "images"), "--model", "tiny", "--sam_type", "toy", "--device", "cpu"]
-    options += ["--max_steps", "1", "--lr", "0.01", "--base_batch", "0", "--warmup_steps", "0"]
-    argv = [*options, "--batch_size", "4", "--out", str(tmp_path / "one")]
-    assert command(distill_sam2clip.DistillArgs, distill_sam2clip.main, program="distill", argv=argv) == 0
-    program = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
-    program += ["-m", "training.distill_sam2clip", *options, "--batch_size", "2", "--out", str(tmp_path / "two")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    root = Path(__file__).parents[2]
-    subprocess.run(program, cwd=root, env=environment, check=True, capture_output=True, timeout=250)
-    one, two = (load_file(tmp_path / n / "step-00000001" / "model.safetensors") for n in ("one", "two"))
-    for name in one:
-        # One AdamW step moves every weight by about lr, whatever its gradient's size: where a gradient is nearly zero,
-        # the order of a sum decides its sign. So nearly all weights, not all, agree closely.
-        assert torch.isclose(one[name], two[name], rtol=1e-4, atol=1e-4).float().mean() > 0.97, name
 
 
 def test_the_stage_learns_the_neck_alone(tmp_path):
