@@ -105,9 +105,10 @@ def _segments(edges: NDArray[np.int8]) -> tuple[NDArray[np.int64], NDArray[np.in
         Starts and ends, each (segments, 3) as (line, position, step); the step is the sign.
     """
     padded = np.pad(edges, ((0, 0), (1, 1)))
-    change = padded[:, 1:] != padded[:, :-1]
-    line, first = np.nonzero(change & (padded[:, 1:] != 0))
-    _, last = np.nonzero(change & (padded[:, :-1] != 0))
+    change = padded[:, 1:] != padded[:, :-1]  # (lines, n + 1)
+    # flat indices: numpy finds them several times faster than pairs
+    line, first = np.divmod(np.flatnonzero(change & (padded[:, 1:] != 0)), change.shape[1])
+    last = np.flatnonzero(change & (padded[:, :-1] != 0)) % change.shape[1]
     step = edges[line, first].astype(np.int64)
     forward = step > 0
     start = np.stack([line, np.where(forward, first, last), step], 1)

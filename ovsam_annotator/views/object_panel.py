@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import (
     QAbstractTableModel,
+    QEvent,
     QItemSelection,
     QItemSelectionModel,
     QModelIndex,
@@ -15,7 +16,16 @@ from PySide6.QtCore import (
     Signal,
 )
 from PySide6.QtGui import QColor, QPixmap
-from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QInputDialog, QMenu, QTreeView, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QHeaderView,
+    QInputDialog,
+    QMenu,
+    QStyle,
+    QTreeView,
+    QVBoxLayout,
+    QWidget,
+)
 
 from ovsam_annotator.views.icons import icon
 from ovsam_annotator.views.picture_delegate import state_pixmap
@@ -151,12 +161,31 @@ class ObjectPanel(QWidget):
         header.setMinimumSectionSize(24)
         header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
         for column in (SCORE, AREA, STATE, LOCK, HIDE):
-            header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.Fixed)
+        self._set_widths(view)
         view.selectionModel().selectionChanged.connect(self._on_selection)
         view.clicked.connect(self._on_clicked)
         view.doubleClicked.connect(self._on_double_clicked)
         view.customContextMenuRequested.connect(self._show_menu)
         return view
+
+    def _set_widths(self, view: QTreeView) -> None:
+        """Give the narrow columns their widths from the font; measuring contents would ask for every row each time."""
+        metrics, header = view.fontMetrics(), view.header()
+        gap = 2 * header.style().pixelMetric(QStyle.PixelMetric.PM_HeaderMargin) + metrics.averageCharWidth()
+        for column, widest in ((SCORE, "100%"), (AREA, "9,999,999")):
+            title = str(self._model.headerData(column, Qt.Orientation.Horizontal))
+            arrow = header.style().pixelMetric(QStyle.PixelMetric.PM_HeaderMarkSize)
+            width = max(metrics.horizontalAdvance(widest), metrics.horizontalAdvance(title) + arrow)
+            header.resizeSection(column, width + gap)
+        for column in (STATE, LOCK, HIDE):
+            header.resizeSection(column, max(24, view.iconSize().width(), metrics.height()) + 4)
+
+    def changeEvent(self, event: QEvent) -> None:  # noqa: N802
+        """Keep the columns as wide as another font needs."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.FontChange and hasattr(self, "_view"):
+            self._set_widths(self._view)
 
     # --- verbs ---------------------------------------------------------------------------------------------------
 
