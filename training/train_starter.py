@@ -120,7 +120,8 @@ def train_judge(args: StarterArgs) -> None:
     decoder = named_config("starter").decoder
     judge = fit_judge(table, decoder.width, decoder.width // 4, args.judge)
     print("\n".join(ranking_figures(judge, table, list(args.judge.masks.sources))))
-    task.path.decoder.iou_prediction_head = judge
+    everything = replace(table, held=torch.zeros_like(table.held))  # measured above; what is kept learns from all
+    task.path.decoder.iou_prediction_head = fit_judge(everything, decoder.width, decoder.width // 4, args.judge)
     state = {name: tensor.contiguous() for name, tensor in task.trained_state().items()}
     parts: dict[str, dict[str, torch.Tensor]] = {"model": state, "ema": state, "optimizer": {}}
     checkpoints.save(args.out, step=args.judge.steps, parts=parts, state={"step": args.judge.steps}, keep=1)

@@ -73,7 +73,7 @@ class ContextIoU(nn.Module):
         hidden: width of its own layers.
     """
 
-    def __init__(self, width: int, fine: int, hidden: int = 128) -> None:
+    def __init__(self, width: int, fine: int, hidden: int = 64) -> None:
         super().__init__()
         self.read = nn.Linear(6 * width + 2 * fine + _STATISTICS, hidden)
         self.weigh = MLP(3 * hidden, hidden, 1, 3)
