@@ -18,14 +18,15 @@ import numpy as np
 
 from ovsam_core.vocabulary import Vocabulary
 from training.args import ConfigError, command
-from training.evaluate import EvaluateArgs, measure
+from training.evaluate import EvaluateArgs
+from training.measuring import measure
 from training.records import read_records
 from training.report import draw_case
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from training.evaluate import Measured
+    from training.measuring import Measured
     from training.records import PictureRecord
 
 __all__ = ["SheetArgs", "main", "worst_cases"]
@@ -89,7 +90,7 @@ def main(args: SheetArgs) -> None:
     system = build_system(EvaluateArgs(data=args.data, json=args.out, model=args.model), vocabulary)
     tiles, shown = [], {}
     for prompt in _PROMPTS:
-        run = measure(system, pictures, vocabulary, prompt=prompt, min_area=args.min_area, keep_masks=True)
+        run = measure(system, pictures, vocabulary, prompt=prompt, min_area=args.min_area, keep_masks=sys.maxsize)
         for one in worst_cases(run.objects, args.each):
             record: PictureRecord = pictures[one.picture]
             tiles.append(_tile(draw_case(one, record), args.tile))

@@ -24,10 +24,10 @@ from ovsam_core.vocabulary import Vocabulary
 from training import metrics
 from training.args import ConfigError, command, to_yaml
 from training.data import PromptArgs, PromptSamples, collate
-from training.evaluate import measure
 from training.finetune_masks import DecoderTask, ViewArgs, ViewSamples, collate_views
 from training.loop import FitResult, LoopArgs, OptimArgs, fit
 from training.mask_task import PromptArgs as SimulatedPrompts
+from training.measuring import measure
 from training.names import AdapterTask, RegionVectors, collate_vectors, embed_objects
 from training.networks import load_network, save_network
 from training.recalibration import calibration_error, name_scores, refitted_temperature

@@ -23,8 +23,9 @@ from matplotlib.figure import Figure
 from ovsam_core.predictor import load_predictor
 from training import metrics
 from training.args import ConfigError, command
-from training.evaluate import measure, vocabulary_of
+from training.evaluate import vocabulary_of
 from training.finetune import FinetuneArgs, FinetuneLoop, FinetuneOptim, GuardError, NamesArgs, finetune
+from training.measuring import measure
 from training.recalibration import confidence, name_scores, ranks
 from training.records import read_records, thinned
 from training.systems import OvsamSystem
@@ -32,7 +33,7 @@ from training.systems import OvsamSystem
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from training.evaluate import Run
+    from training.measuring import Run
     from training.records import PictureRecord
 
 __all__ = ["LearningCurveArgs", "learning_curve", "main", "table"]

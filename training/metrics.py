@@ -9,13 +9,15 @@ import cv2
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
 __all__ = [
     "accuracy",
+    "bootstrap_error",
     "calibration_error",
+    "calibration_error_with_se",
     "centre_point",
     "class_mean",
     "clicks_to_reach",
@@ -58,20 +60,60 @@ def accuracy(ranks: Iterable[int], k: int = 1) -> dict[str, float | int | None]:
     return mean(float(rank < k) for rank in ranks)
 
 
-def class_mean(ranks: Sequence[int], names: Sequence[str]) -> float | None:
-    """Return top-1 accuracy averaged over classes instead of objects."""
-    by_class: dict[str, list[float]] = {}
-    for rank, name in zip(ranks, names, strict=True):
-        by_class.setdefault(name, []).append(float(rank == 0))
-    return float(np.mean([np.mean(v) for v in by_class.values()])) if by_class else None
+def class_mean(ranks: Sequence[int], names: Sequence[str]) -> dict[str, float | int | None]:
+    """Return top-1 accuracy averaged over classes instead of objects, its standard error by bootstrap, and count."""
+    if not len(ranks):
+        return {"mean": None, "se": None, "n": 0}
+    right = np.asarray(ranks) == 0
+    _, classes = np.unique(np.asarray(names), return_inverse=True)
+
+    def over_classes(chosen: NDArray[np.int64]) -> float:
+        count = np.bincount(classes[chosen])
+        hits = np.bincount(classes[chosen], weights=right[chosen])
+        return float((hits[count > 0] / count[count > 0]).mean())
+
+    everything = np.arange(len(right))
+    return {"mean": over_classes(everything), "se": bootstrap_error(over_classes, len(right)), "n": len(right)}
+
+
+def bootstrap_error(
+    statistic: Callable[[NDArray[np.int64]], float], count: int, *, rounds: int = 200, seed: int = 0
+) -> float | None:
+    """Return the standard error of a statistic by resampling its objects with replacement; None for fewer than two.
+
+    Args:
+        statistic: positions of the objects that count, repeated at will → figure.
+        count: number of objects.
+        rounds: resamplings.
+        seed: of the draws.
+    """
+    if count < 2:
+        return None
+    rng = np.random.default_rng(seed)
+    return float(np.std([statistic(rng.integers(count, size=count)) for _ in range(rounds)], ddof=1))
+
+
+def calibration_error_with_se(confidence: Sequence[float], correct: Sequence[bool]) -> dict[str, float | int | None]:
+    """Return `calibration_error`, its standard error by bootstrap, and the count."""
+    sure, right = np.asarray(confidence, np.float64), np.asarray(correct, bool)
+    value = calibration_error(sure.tolist(), right.tolist())
+
+    def resampled(chosen: NDArray[np.int64]) -> float:
+        return _calibration_error(sure[chosen], right[chosen], 10)
+
+    return {"mean": value, "se": bootstrap_error(resampled, len(sure)), "n": len(sure)}
 
 
 def calibration_error(confidence: Sequence[float], correct: Sequence[bool], bins: int = 10) -> float | None:
     """Return the expected calibration error over bins of equal mass."""
     if not len(confidence):
         return None
-    order = np.argsort(np.asarray(confidence), kind="stable")
-    sure, right = np.asarray(confidence, np.float64)[order], np.asarray(correct, np.float64)[order]
+    return _calibration_error(np.asarray(confidence, np.float64), np.asarray(correct, bool), bins)
+
+
+def _calibration_error(confidence: NDArray[np.float64], correct: NDArray[np.bool_], bins: int) -> float:
+    order = np.argsort(confidence, kind="stable")
+    sure, right = confidence[order], correct[order].astype(np.float64)
     parts = [p for p in np.array_split(np.arange(len(order)), bins) if len(p)]
     return float(sum(len(p) * abs(sure[p].mean() - right[p].mean()) for p in parts) / len(order))
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from training.evaluate import Measured, Run
+    from training.measuring import Measured, Run
     from training.records import PictureRecord
 
 __all__ = ["draw_case", "markdown", "plot_curves", "write_report"]
@@ -52,23 +52,6 @@ def write_report(
 
 def markdown(report: Mapping[str, Any]) -> str:
     """Return the figures as one table, a line each, with standard errors where there are some."""
-    rows = [
-        ("mean IoU", report["miou"], report["se"]["miou"]),
-        ("mean IoU, best candidate", report["miou_oracle"], None),
-        *(
-            (f"mean IoU, {size} (n = {report['n_by_size'][size]})", value, report["se"]["miou_by_size"][size])
-            for size, value in report["miou_by_size"].items()
-        ),
-        *((f"mean IoU, {s}", report[s]["miou"], report[s]["se"]["miou"]) for s in ("base", "novel")),
-        ("top-1", report["top1"], report["se"]["top1"]),
-        ("top-5", report["top5"], None),
-        ("top-1, mean over classes", report["top1_class_mean"], None),
-        ("top-1 without person", report["top1_non_person"], None),
-        *((f"top-1, {s}", report[s]["top1"], report[s]["se"]["top1"]) for s in ("base", "novel")),
-        ("expected calibration error, 10 bins of equal mass", report["ece"], None),
-        ("encode, ms a picture (median)", report["ms"]["encode"], None),
-        ("decode, ms a prompt (median)", report["ms"]["decode"], None),
-    ]
     lines = [
         f"# {report['system']}: {report['prompt']} prompts, {report['protocol']} protocol",
         "",
@@ -77,16 +60,81 @@ def markdown(report: Mapping[str, Any]) -> str:
         "| figure | value | standard error |",
         "|---|---|---|",
     ]
+    rows = [*_overall(report), *_added(report)]
     lines += [f"| {name} | {_cell(value)} | {_cell(error)} |" for name, value, error in rows if value is not None]
     if len(report["miou_at_clicks"]) > 1:
         lines += ["", "| clicks | " + " | ".join(str(k + 1) for k in range(len(report["miou_at_clicks"]))) + " |"]
         lines += ["|---" * (len(report["miou_at_clicks"]) + 1) + "|"]
-        lines += ["| mean IoU | " + " | ".join(_cell(v) for v in report["miou_at_clicks"]) + " |"]
+        for name, values in (
+            ("mean IoU", report["miou_at_clicks"]),
+            ("standard error", report["se"]["miou_at_clicks"]),
+        ):
+            lines += [f"| {name} | " + " | ".join(_cell(v) for v in values) + " |"]
     for kind, figures in report.get("ap", {}).items():
-        lines += ["", f"Mask AP, {kind}: " + ", ".join(f"{k} {_cell(v)}" for k, v in figures.items())]
+        errors = figures.get("se", {})
+        cells = [
+            f"{k} {_cell(v)}" + (f" ± {_cell(errors[k])}" if k in errors else "")
+            for k, v in figures.items()
+            if not isinstance(v, dict)
+        ]
+        lines += ["", f"Mask AP, {kind}: " + ", ".join(cells)]
     if report["unreadable"]:
         lines += ["", "Unreadable: " + ", ".join(report["unreadable"])]
     return "\n".join(lines) + "\n"
+
+
+_Row = tuple[str, float | None, float | None]
+
+
+def _overall(report: Mapping[str, Any]) -> list[_Row]:
+    """Return what every evaluation has: figure, value, standard error."""
+    errors, sizes = report["se"], report["n_by_size"]
+
+    def by_size(key: str, words: str) -> list[_Row]:
+        return [(f"{words}, {s} (n = {sizes[s]})", v, errors[key][s]) for s, v in report[key].items()]
+
+    def by_split(key: str, words: str) -> list[_Row]:
+        return [
+            (f"{words}, {s} (n = {report[s]['n']})", report[s][key], report[s]["se"][key]) for s in ("base", "novel")
+        ]
+
+    return [
+        ("mean IoU", report["miou"], errors["miou"]),
+        ("mean IoU, best candidate", report["miou_oracle"], errors["miou_oracle"]),
+        *by_size("miou_by_size", "mean IoU"),
+        *by_split("miou", "mean IoU"),
+        ("top-1", report["top1"], errors["top1"]),
+        ("top-5", report["top5"], errors["top5"]),
+        ("top-1, mean over classes", report["top1_class_mean"], errors["top1_class_mean"]),
+        ("top-1 without person", report["top1_non_person"], errors["top1_non_person"]),
+        *by_size("top1_by_size", "top-1"),
+        *by_split("top1", "top-1"),
+        ("expected calibration error, 10 bins of equal mass", report["ece"], errors["ece"]),
+    ]
+
+
+def _added(report: Mapping[str, Any]) -> list[_Row]:
+    """Return what the options asked for beside, and the times."""
+    rows: list[_Row] = []
+    for target in ("80", "90"):
+        found = report.get(f"clicks_to_{target}")
+        if found:
+            rows += [
+                (f"clicks to reach 0.{target}", found["mean"], found["se"]),
+                (f"share that reaches 0.{target}", found["reached"], None),
+            ]
+    for size, found in report.get("top1_by_vocabulary", {}).items():
+        rows.append((f"top-1 among {size} names", found["top1"], found["se"]))
+    if cost := report.get("cost"):
+        rows += [
+            ("parameters, millions", cost["parameters"]["total"] / 1e6, None),
+            ("multiply-adds at 10 prompts, 10⁹", cost["macs"]["at_10_prompts"] / 1e9, None),
+        ]
+    return [
+        *rows,
+        ("encode, ms a picture (median)", report["ms"]["encode"], None),
+        ("decode, ms a prompt (median)", report["ms"]["decode"], None),
+    ]
 
 
 def plot_curves(path: Path, curves: Mapping[str, Sequence[float]], x: str, y: str) -> None:

@@ -10,7 +10,7 @@ import xxhash
 from ovsam_core.vocabulary import Vocabulary
 from training import metrics
 from training.build_system import build_system
-from training.evaluate import measure
+from training.measuring import measure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,8 @@ from typing import Any, Literal
 from training import metrics
 from training.args import command
 from training.build_system import build_system
-from training.evaluate import EvaluateArgs, measure
+from training.evaluate import EvaluateArgs
+from training.measuring import measure
 from training.records import read_records
 
 __all__ = ["SimulateArgs", "main", "simulate"]

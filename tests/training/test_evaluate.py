@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from ovsam_core.text import EncodedVocabulary
 from ovsam_core.vocabulary import Vocabulary
 from tests.training.builders import NAMES, coco_file, scene
 from training.args import ConfigError, command
-from training.evaluate import EvaluateArgs, evaluate, measure, split_of, summarise
+from training.evaluate import EvaluateArgs, evaluate, split_of
+from training.loop import TooManyBadPicturesError
+from training.measuring import measure
 from training.records import read_records
-from training.systems import Answer, System
+from training.summary import summarise
+from training.systems import Answer, System, merged_phrases
 
 VOCABULARY = Vocabulary.of(NAMES, "three")
 
@@ -63,6 +68,10 @@ def test_figures_of_a_known_system(tmp_path):
     assert report["miou"] == pytest.approx(np.mean(expected))
     assert report["se"]["miou"] == pytest.approx(np.std(expected, ddof=1) / np.sqrt(12))
     assert report["miou_by_size"]["small"] == report["miou"]
+    for name in ("miou", "miou_oracle", "top1", "top5", "top1_class_mean", "top1_non_person", "ece"):
+        assert report["se"][name] is not None, name
+    assert report["se"]["top1_by_size"]["small"] == report["se"]["top1"] == pytest.approx((2 / 9 / 11) ** 0.5)
+    assert report["se"]["miou_at_clicks"] == [report["se"]["miou"]]
     assert report["miou_by_size"]["large"] is None
 
 
@@ -82,6 +91,30 @@ def test_crowds_small_objects_and_foreign_names_are_left_out(tmp_path):
     assert len(measure(Oracle(), pictures, VOCABULARY, min_area=180).objects) < 4
     run = measure(Oracle(), pictures, Vocabulary.of(["person"]))
     assert [o.rank is not None for o in run.objects] == [True, False, True, False]
+
+
+def test_only_the_worst_masks_are_kept(tmp_path):
+    """All masks of a whole data set would not fit into memory."""
+    run = measure(Oracle(), read_records(coco_file(tmp_path, 4)), VOCABULARY, keep_masks=3)
+    ordered = sorted(run.objects, key=lambda o: o.iou)
+    assert [o.mask is not None for o in ordered] == [True] * 3 + [False] * 9
+
+
+def test_the_report_lies_beside_the_figures(tmp_path):
+    data = coco_file(tmp_path, 1)
+    args = EvaluateArgs(data, tmp_path / "a.json", baseline="rectangle", worst=2)
+    evaluate(args)
+    assert {p.name for p in (tmp_path / "a_report").iterdir()} == {"report.md", "iou_by_size.png", "worst"}
+    assert len(list((tmp_path / "a_report" / "worst").iterdir())) == 2
+    evaluate(replace(args, json=tmp_path / "b.json", report="none"))
+    assert not (tmp_path / "b_report").exists()
+
+
+def test_too_many_unreadable_pictures_stop(tmp_path):
+    pictures = read_records(coco_file(tmp_path, 3))
+    (tmp_path / "images" / "1.png").write_bytes(b"")
+    with pytest.raises(TooManyBadPicturesError, match=r"1 of 3 unreadable: .*1\.png"):
+        measure(Oracle(), pictures, VOCABULARY, max_bad=0.01)
 
 
 def test_unreadable_pictures_are_counted(tmp_path):
@@ -119,6 +152,7 @@ def test_the_command_writes_the_contracts_keys(tmp_path, prompt):
     assert 0 <= report["miou"] <= 1
     assert len(report["miou_at_clicks"]) == (2 if prompt == "clicks" else 1)
     assert "| mean IoU |" in (tmp_path / "report" / "report.md").read_text()
+    assert "standard error" in (tmp_path / "report" / "report.md").read_text()
     assert len(list((tmp_path / "report" / "worst").glob("*.jpg"))) == 6
     assert (tmp_path / "report" / "iou_at_clicks.png").exists() == (prompt == "clicks")
 
@@ -151,3 +185,25 @@ def test_options_that_do_not_go_together(tmp_path):
         evaluate(EvaluateArgs(data, tmp_path / "o.json", baseline="grabcut", prompt="centre"))
     with pytest.raises(ConfigError, match="published weights"):
         evaluate(EvaluateArgs(data, tmp_path / "o.json", baseline="sam"))
+
+
+def test_synonyms_by_the_nearest_or_by_their_mean():
+    rows = np.eye(4, dtype=np.float16)[:3]
+    encoded = EncodedVocabulary(Vocabulary.of(["cat", "dog"]), rows, np.array([0, 2]), "d")
+    assert merged_phrases(encoded, "max") is encoded
+    mean = merged_phrases(encoded, "mean")
+    np.testing.assert_allclose(mean.rows.astype(float), [[0.5**0.5, 0.5**0.5, 0, 0], [0, 0, 1, 0]], atol=1e-3)
+    assert mean.starts.tolist() == [0, 1]
+
+
+def test_the_true_region_names_alike_whatever_the_prompt(tmp_path):
+    """With a click, the mask is the click's; with the true region, the names are the box prompt's."""
+    data = coco_file(tmp_path, 2)
+    found = {}
+    for prompt, region in (("box", "mask"), ("centre", "mask"), ("centre", "truth")):
+        args = EvaluateArgs(data, tmp_path / "o.json", model="tiny", prompt=prompt, region=region, report="none")
+        found[prompt, region] = evaluate(args)
+    truth, own = found["centre", "truth"], found["centre", "mask"]
+    assert truth["miou"] == own["miou"]
+    assert (truth["top5"], truth["ece"]) == (found["box", "mask"]["top5"], found["box", "mask"]["ece"])
+    assert truth["ece"] != own["ece"]

@@ -9,8 +9,8 @@ from tests.training.builders import coco_file
 from tests.training.test_evaluate import Oracle
 from training import build_system, failure_sheet
 from training.args import command
-from training.evaluate import Measured
 from training.failure_sheet import SheetArgs, worst_cases
+from training.measuring import Measured
 
 
 def licensed(folder, licences):

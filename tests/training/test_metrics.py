@@ -68,7 +68,7 @@ def test_clicks_to_reach():
 def test_accuracy_by_class_and_place():
     assert metrics.accuracy([0, 3, 0, 9])["mean"] == 0.5
     assert metrics.accuracy([0, 3, 0, 9], 5)["mean"] == 0.75
-    assert metrics.class_mean([0, 0, 0, 1], ["a", "a", "a", "b"]) == 0.5
+    assert metrics.class_mean([0, 0, 0, 1], ["a", "a", "a", "b"])["mean"] == 0.5
 
 
 @given(st.lists(st.tuples(st.floats(0, 1, width=32), st.booleans()), min_size=1, max_size=60))
@@ -83,3 +83,19 @@ def test_calibration_error_agrees_with_the_engine(pairs):
 
 def test_sizes_are_cocos():
     assert [metrics.size_of(a) for a in (1023, 1024, 9215, 9216)] == ["small", "medium", "medium", "large"]
+
+
+def test_bootstrap_agrees_with_the_formula():
+    values = np.random.default_rng(0).normal(size=400)
+    found = metrics.bootstrap_error(lambda chosen: float(values[chosen].mean()), 400, rounds=400)
+    assert found == pytest.approx(values.std(ddof=1) / 20, rel=0.15)
+    assert metrics.bootstrap_error(lambda chosen: 0.0, 1) is None
+    assert metrics.class_mean([], []) == {"mean": None, "se": None, "n": 0}
+
+
+def test_class_mean_counts_rare_classes_fully():
+    found = metrics.class_mean([0] * 90 + [1] * 10, ["common"] * 90 + ["rare"] * 10)
+    assert found["mean"] == 0.5
+    assert found["se"] == 0.0  # each class answers always alike, however it is drawn
+    mixed = metrics.class_mean([0, 1] * 50, ["a"] * 50 + ["b"] * 50)
+    assert mixed["se"] == pytest.approx(0.05, rel=0.25)

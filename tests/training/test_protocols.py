@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -87,6 +88,44 @@ def test_detector_protocols(tmp_path):
     assert report["constrained_novel"]["AP50"] > 0
     assert report["generalized_base"]["AP50"] > report["generalized_novel"]["AP50"]
     assert {"AP", "AP50", "AP75", "AP_S", "AP_M", "AP_L"} <= set(report["our_labels"])
+
+
+def test_ap_has_standard_errors(tmp_path):
+    data = coco_file(tmp_path, 6)
+    results = detections(tmp_path / "found.json", data)
+    results.write_text(json.dumps([d for d in json.loads(results.read_text()) if d["image_id"] not in (0, 4)]))
+    args = EvaluateArgs(data, tmp_path / "o.json", detections=results, ap_groups=3)
+    report = detection_report(args, Oracle(), read_records(data), VOCABULARY, {})
+    assert 0 < report["detector_labels"]["se"]["AP50"] < 0.5
+    same = average_precision(json.loads(data.read_text()), [])
+    assert same["AP"] == 0.0
+    none = detection_report(replace(args, ap_groups=0), Oracle(), read_records(data), VOCABULARY, {})
+    assert "se" not in none["detector_labels"]
+    assert none["detector_labels"]["AP"] == report["detector_labels"]["AP"]
+
+
+def test_lvis_is_counted_by_its_own_rules(tmp_path):
+    """A detection of a name that nobody looked for counts neither way; one of an absent name is wrong."""
+    data = coco_file(tmp_path, 3, names=("person", "dog", "cup"))
+    raw = json.loads(data.read_text())
+    raw["categories"] = [c | {"frequency": f} for c, f in zip(raw["categories"], "rcf", strict=True)]
+    raw["annotations"] = [a for a in raw["annotations"] if not (a["category_id"] == 3 and a["image_id"] == 0)]
+    right = [
+        {k: a[k] for k in ("image_id", "category_id", "segmentation")} | {"score": 0.5} for a in raw["annotations"]
+    ]
+    spare = next(a for a in raw["annotations"] if a["image_id"] == 0 and a["category_id"] == 1)
+    wrong = {"image_id": 0, "category_id": 3, "segmentation": spare["segmentation"], "score": 0.9}
+    found = {}
+    for absent in ((), (3,)):
+        for image in raw["images"]:
+            image.update({"neg_category_ids": list(absent), "not_exhaustive_category_ids": []})
+        found[absent] = average_precision(raw, [*right, wrong], lvis=True)
+    assert found[()] == pytest.approx(
+        dict.fromkeys(("AP", "AP50", "AP75", "AP_S", "AP_r", "AP_c", "AP_f"), 1.0)
+        | {k: found[()][k] for k in ("AP_M", "AP_L")}
+    )
+    assert found[(3,)]["AP_f"] < 1.0
+    assert found[(3,)]["AP_r"] == 1.0
 
 
 def test_broken_detections_name_the_field(tmp_path):

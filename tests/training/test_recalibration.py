@@ -10,7 +10,7 @@ import torch
 from ovsam_core.predictor import load_predictor
 from ovsam_core.vocabulary import Vocabulary
 from tests.training.builders import NAMES, coco_file
-from training.evaluate import measure, summarise
+from training.measuring import measure
 from training.recalibration import (
     NameScores,
     calibration_error,
@@ -20,6 +20,7 @@ from training.recalibration import (
     refitted_temperature,
 )
 from training.records import read_records
+from training.summary import summarise
 from training.systems import OvsamSystem
 
 
