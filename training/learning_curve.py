@@ -167,7 +167,7 @@ def _objects(
             "confidence_kept": confidence(scores, temperature or predictor.config.temperature).tolist(),
         }
     system = OvsamSystem(predictor, None, kept={})
-    runs: dict[str, Run] = {p: measure(system, pictures, None, prompt=p) for p in ("box", "centre")}  # type: ignore[arg-type]
+    runs: dict[str, Run] = {p: measure(system, pictures, None, prompt=p) for p in ("box", "centre")}
     return {"iou_box": [o.iou for o in runs["box"].objects], "iou_click": [o.iou for o in runs["centre"].objects]}
 
 
@@ -190,7 +190,7 @@ def _row(count: int, runs: Sequence[Mapping[str, Any]], before: Mapping[str, Any
     if "confidence" in before["objects"]:
         for name, key in (("ece", "confidence"), ("ece_kept", "confidence_kept")):
             found = [run["objects"] for run in runs]
-            errors = [metrics.calibration_error(one[key], [r == 0 for r in one["rank"]]) for one in found]
+            errors = [metrics.calibration_error(one[key], [r == 0 for r in one["rank"]]) or 0.0 for one in found]
             row[name] = {"mean": float(np.mean(errors)), "se": None, "by_seed": errors, "gain": None}
     return row
 

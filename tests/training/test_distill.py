@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from training import distill_sam2clip, dump_features
 from training.args import ConfigError, command
 from training.checkpoints import DiskFullError
 from training.data import PictureSamples, collate
+from training.loop import TooManyBadPicturesError
 from training.teacher import DumpedTeacher, LiveTeacher, TeacherArgs, list_pictures
 
 TOY = TeacherArgs("toy")
@@ -50,6 +52,16 @@ def test_a_dump_is_resumed_and_never_mixed(tmp_path):
     )
     with pytest.raises(ConfigError, match="another teacher: weights"):
         dump_features.dump(other)
+
+
+def test_unreadable_pictures_are_listed_and_many_stop_a_dump(tmp_path):
+    coco_file(tmp_path, 3)
+    (tmp_path / "images" / "1.png").write_bytes(b"")
+    report = dump(tmp_path, tmp_path / "images", max_bad=0.5)
+    assert (report["made"], [Path(p).name for p in report["unreadable"]]) == (2, ["1.png"])
+    assert json.loads((tmp_path / "features" / "report_0.json").read_text())["unreadable"] == report["unreadable"]
+    with pytest.raises(TooManyBadPicturesError, match=r"1 of 3 pictures cannot be read: .*1\.png"):
+        dump(tmp_path, tmp_path / "images")
 
 
 def test_a_full_disk_leaves_whole_files(tmp_path, monkeypatch):

@@ -17,8 +17,8 @@ from ovsam_core.vocabulary import Vocabulary
 from tests.training.builders import NAMES, coco_file
 from training import finetune
 from training.args import ConfigError, command
-from training.loop import LoopArgs, OptimArgs, fit
-from training.names import AdapterTask, RegionVectors, collate_vectors
+from training.loop import LoopArgs, OptimArgs, TooManyBadPicturesError, fit
+from training.names import AdapterTask, RegionVectors, collate_vectors, embed_objects
 from training.records import read_records
 
 FAST = [
@@ -127,3 +127,26 @@ def test_unknown_part(tmp_path):
     args = finetune.FinetuneArgs(coco_file(tmp_path, 2), tmp_path / "new", learn=("mask",))
     with pytest.raises(ConfigError, match="masks, names or both"):
         finetune.finetune(args)
+
+
+def test_unreadable_pictures_stop_the_names_too(tmp_path):
+    network = load_model(start(tmp_path))
+    pictures = read_records(coco_file(tmp_path, 3))
+    rows = {name: i for i, name in enumerate(NAMES)}
+    (tmp_path / "images" / "1.png").write_bytes(b"")
+    _, labels, ids = embed_objects(network, pictures, rows, torch.device("cpu"), max_bad=0.5)
+    assert (labels.tolist(), set(ids)) == ([0, 1, 2, 0, 1, 2], {"0", "2"})
+    with pytest.raises(TooManyBadPicturesError, match=r"1 of 3 pictures .* more than the 1% .*1\.png"):
+        embed_objects(network, pictures, rows, torch.device("cpu"))
+
+
+def test_the_temperature_is_fitted_again_and_saved(tmp_path):
+    start(tmp_path)
+    assert run(tmp_path, "--data", str(coco_file(tmp_path, 6)), "--learn", "names") == 0
+    report = json.loads((tmp_path / "new" / "finetune.json").read_text())
+    found = report["temperature"]
+    assert found["before"] == load_model(tmp_path / "start").config.temperature
+    assert load_model(tmp_path / "new").config.temperature == pytest.approx(found["after"])
+    assert found["after"] != found["before"]
+    assert found["objects"] == 3 * report["validation"]
+    assert report["before"]["miou_centre"] is None  # names alone leave every mask as it is
