@@ -56,7 +56,7 @@ class JudgeArgs:
     masks: MaskDataArgs = field(
         default_factory=lambda: MaskDataArgs(
             sources={"coco_train": 6.0, "persons_train": 1.5, "bsds_train": 2.0, "clothing_train": 0.5},
-            samples=1400,
+            samples=900,
             fixed=0.0,
             zoom=0.35,
             window=0.3,

@@ -1,6 +1,7 @@
 """Choose how the starter mixes its branches, and fit its temperature, on COCO pictures its names were not learnt from.
 
-The regions are the model's own masks from box prompts: what it will name in use, not the annotators' masks.
+The regions are the model's own masks from boxes and from single clicks: what it will name in use, not the annotators'
+masks. A temperature fitted on boxes alone would be too sure of what one click found.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import torch
 from torch.nn import functional
 
 from ovsam_core.calibration import fit_temperature
+from ovsam_core.masks import Mask
 from ovsam_core.pictures import load_picture
 from ovsam_core.predictor import load_predictor
 from ovsam_core.prompts import Prompt
 from training import starter_features as features
+from training.metrics import centre_point
 from training.minilm import MiniLM
 from training.starter_names import JointSpace, NameSet, mean_embedding
 from training.starter_sources import held_pictures, name_sets, open_sources
@@ -55,20 +58,28 @@ def calibrate(data: Path, folder: Path, model: Path, args: NameArgs) -> dict[str
     regions = [r for r, held in zip(sources.objects, apart, strict=True) if held and r.area >= _SMALLEST]
     space = load_joint(folder / "joint-held.safetensors", args.joint)
     names = name_sets(sources, MiniLM.from_package())["object"]
-    found = predicted_regions(model, regions)
+    found = [*predicted_regions(model, regions), *predicted_regions(model, regions, click=True)]
     table = region_features(features.load_trunk(), found, folder / "calibration")
-    return choose_shares(space, table, torch.tensor([region.label for region in regions]), names)
+    return choose_shares(space, table, torch.tensor([region.label for region in found]), names)
 
 
-def predicted_regions(model: Path, regions: Sequence[LabelledRegion]) -> list[LabelledRegion]:
-    """Replace each region's mask and box by what a model makes of its box; an empty answer keeps the true ones."""
+def predicted_regions(model: Path, regions: Sequence[LabelledRegion], *, click: bool = False) -> list[LabelledRegion]:
+    """Replace each region's mask and box by what a model makes of its box, or of one click at its mask's centre.
+
+    An empty answer keeps the true ones.
+
+    Args:
+        model: a model directory.
+        regions: with masks, grouped by picture.
+        click: click instead of drawing the box.
+    """
     predictor = load_predictor(model)
     found: list[LabelledRegion] = []
     for path, group in itertools.groupby(regions, key=lambda region: region.path):
         own = list(group)
         picture = load_picture(path)
         embedding = predictor.set_image(picture)
-        prompts = [Prompt.of(box=region.box_xyxy) for region in own]
+        prompts = [_click(region, picture.size_hw) if click else Prompt.of(box=region.box_xyxy) for region in own]
         for region, answer in zip(own, predictor.predict_batch(prompts, embedding=embedding), strict=True):
             if answer.empty:
                 found.append(region)
@@ -76,6 +87,11 @@ def predicted_regions(model: Path, regions: Sequence[LabelledRegion]) -> list[La
             box = tuple(float(edge) for edge in answer.box_xyxy)
             found.append(replace(region, box_xyxy=box, rle=dict(answer.mask.rle)))  # type: ignore[arg-type]
     return found
+
+
+def _click(region: LabelledRegion, size_hw: tuple[int, int]) -> Prompt:
+    assert region.rle is not None
+    return Prompt.of([centre_point(Mask.from_rle(region.rle, *size_hw).full())], [1])
 
 
 def region_features(trunk: nn.Module, regions: Sequence[LabelledRegion], out: Path) -> dict[str, Tensor]:

@@ -127,10 +127,10 @@ def _describe(
     """Return (N, M, F): all that `ContextIoU` knows about every candidate."""
     n, m = logits.shape[:2]
     inside = logits.sigmoid()
-    half, coarse = F.avg_pool2d(inside, 2), F.avg_pool2d(inside, 4)
-    ring, fine_ring = _ring(coarse), _ring(half)
+    coarse = F.avg_pool2d(inside, 4)
+    ring = F.max_pool2d(coarse, 5, stride=1, padding=2) - coarse  # two cells wide
+    near = F.interpolate(F.max_pool2d(coarse, 3, stride=1, padding=1), inside.shape[-2:])
     before = embedding.expand(n, -1, -1, -1)
-    small = F.avg_pool2d(pixels, 2)
     parts = (
         token.unsqueeze(1).expand(n, m, -1),
         masks,
@@ -138,19 +138,14 @@ def _describe(
         _pooled(ring, source),
         _pooled(coarse, before),
         _pooled(ring, before),
-        _pooled(half, small),
-        _pooled(fine_ring, small),
+        _pooled(inside, pixels),
+        _pooled((near - inside).clamp(min=0), pixels),
         _certainty(logits, inside),
         _shape(inside),
         _relation(inside),
         _prompted(logits, inside, prompts),
     )
     return torch.cat(parts, dim=2)
-
-
-def _ring(inside: Tensor) -> Tensor:
-    """Return what two more cells around (N, M, h, w) soft masks hold."""
-    return F.max_pool2d(inside, 5, stride=1, padding=2) - inside
 
 
 def _pooled(weight: Tensor, cells: Tensor) -> Tensor:
