@@ -25,8 +25,8 @@ from training.distill_sam2clip import train as distil
 from training.evaluate import EvaluateArgs, evaluate
 from training.finetune_sam import SamDecoderArgs
 from training.finetune_sam import train as finetune_sam
-from training.loop import LoopArgs
 from training.networks import load_network, save_network
+from training.options import LoopArgs
 from training.tasks import LossArgs
 from training.teacher import TeacherArgs
 from training.train_clip2sam import Clip2SamArgs, Clip2SamOptim

@@ -24,9 +24,10 @@ from torch.nn import functional
 from ovsam_core.errors import CheckpointError
 from ovsam_core.text import EncodedVocabulary
 from training.args import ConfigError, command
-from training.loop import FitResult, LoopArgs, OptimArgs, fit
+from training.loop import FitResult, fit
 from training.names import RegionVectors, collate_vectors, embed_objects
 from training.networks import load_network
+from training.options import LoopArgs, OptimArgs
 from training.records import names_of, read_records
 from training.task import Task, freeze
 from training.train_clip2sam import class_rows, training_vocabulary

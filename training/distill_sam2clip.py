@@ -15,8 +15,9 @@ import torch
 
 from training.args import ConfigError, command
 from training.data import PictureSamples, collate
-from training.loop import FitResult, LoopArgs, OptimArgs, fit
+from training.loop import FitResult, fit
 from training.networks import load_network, save_network
+from training.options import LoopArgs, OptimArgs
 from training.sam import build_sam
 from training.tasks import Sam2Clip
 from training.teacher import DumpedTeacher, LiveTeacher, TeacherArgs, list_pictures

@@ -21,8 +21,10 @@ from ovsam_core.errors import PictureError
 from ovsam_core.pictures import load_picture, picture_key
 from ovsam_core.preprocess import resize_and_pad
 from training.args import ConfigError, command, differences, to_yaml
+from training.bad_pictures import BadPictures
 from training.checkpoints import DiskFullError, is_full
-from training.loop import LoopArgs, TooManyBadPicturesError, make_accelerator
+from training.loop import make_accelerator
+from training.options import LoopArgs
 from training.sam import build_sam
 from training.teacher import TeacherArgs, feature_file, list_pictures, manifest_of, teacher_input
 
@@ -75,7 +77,7 @@ def dump(args: DumpArgs) -> dict[str, Any]:
     settings = teacher_input(sam, args.teacher.interpolation)
     encoder = sam.image_encoder.to(device)
     mine = pictures[rank::world]
-    bad: dict[str, str] = {}
+    bad = BadPictures(len(mine), args.max_bad)
     made = there = written = 0
     began = time.perf_counter()
     for number, record in enumerate(mine):
@@ -86,9 +88,7 @@ def dump(args: DumpArgs) -> dict[str, Any]:
                 continue
             picture = load_picture(record.path)
         except PictureError as error:
-            bad[str(record.path)] = str(error)
-            if len(bad) > args.max_bad * len(mine):
-                raise TooManyBadPicturesError(f"{len(bad)} of {len(mine)} pictures cannot be read: {error}") from error
+            bad.add([(str(record.path), str(error))])
             continue
         pixels = resize_and_pad(picture.rgb, settings).pixels.to(device)
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=args.precision == "bf16"):
@@ -101,7 +101,7 @@ def dump(args: DumpArgs) -> dict[str, Any]:
                 f"{number + 1}/{len(mine)} pictures, {rate:.2f}/s, {(len(mine) - number - 1) / rate / 60:.0f} min left"
             )
     seconds = time.perf_counter() - began
-    report = {"made": made, "there": there, "bytes": written, "seconds": seconds, "unreadable": bad}
+    report = {"made": made, "there": there, "bytes": written, "seconds": seconds, "unreadable": bad.found}
     (args.out / f"report_{rank}.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
     print(f"{made} pictures in {seconds:.1f} s, {written / max(1, made) / 1e6:.2f} MB each; {there} were there")
     return report

@@ -25,11 +25,12 @@ from training import metrics
 from training.args import ConfigError, command, to_yaml
 from training.data import PromptArgs, PromptSamples, collate
 from training.finetune_masks import DecoderTask, ViewArgs, ViewSamples, collate_views
-from training.loop import FitResult, LoopArgs, OptimArgs, fit
+from training.loop import FitResult, fit
 from training.mask_task import PromptArgs as SimulatedPrompts
 from training.measuring import measure
 from training.names import AdapterTask, RegionVectors, collate_vectors, embed_objects
 from training.networks import load_network, save_network
+from training.options import LoopArgs, OptimArgs
 from training.recalibration import calibration_error, name_scores, refitted_temperature
 from training.records import names_of, read_records, thinned
 from training.systems import OvsamSystem

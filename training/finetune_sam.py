@@ -18,7 +18,8 @@ from safetensors.torch import save_file
 
 from training.args import command
 from training.data import PromptArgs, PromptSamples, collate
-from training.loop import FitResult, LoopArgs, fit
+from training.loop import FitResult, fit
+from training.options import LoopArgs
 from training.records import read_records
 from training.sam import build_sam
 from training.sampling import draw_seed

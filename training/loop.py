@@ -11,11 +11,10 @@ import atexit
 import json
 import math
 import time
-from collections import deque
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator
@@ -27,6 +26,10 @@ from ovsam_core.errors import CheckpointError, OvsamError
 from training import checkpoints
 from training.args import as_dict, differences, to_yaml
 from training.args import save as save_args
+from training.averaging import WeightAverage
+from training.bad_pictures import BadPictures
+from training.options import LoopArgs, OptimArgs, learning_rate_factor
+from training.progress import Progress
 from training.sampling import EpochBatches, draw_seed
 from training.task import Task, parameter_groups
 
@@ -36,104 +39,11 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.utils.data import Dataset
 
-__all__ = [
-    "DivergenceError",
-    "FitResult",
-    "LoopArgs",
-    "OptimArgs",
-    "TooManyBadPicturesError",
-    "fit",
-    "learning_rate_factor",
-    "make_accelerator",
-]
+__all__ = ["DivergenceError", "FitResult", "fit", "make_accelerator"]
 
 
 class DivergenceError(OvsamError):
     """The loss is not finite or has exploded; the message lists the picture ids of the step."""
-
-
-class TooManyBadPicturesError(OvsamError):
-    """More pictures than allowed could not be read; the message names the list."""
-
-
-@dataclass
-class OptimArgs:
-    """Optimiser and schedule.
-
-    Attributes:
-        lr: peak learning rate for `base_batch` pictures a step.
-        base_batch: pictures a step that `lr` is meant for; 0 takes lr as it is, else it is scaled linearly.
-        weight_decay: AdamW's decay.
-        norm_decay: decay the weights of normalisation layers too.
-        betas: AdamW's betas.
-        clip: largest gradient norm; 0 switches clipping off.
-        schedule: cosine to final_factor, steps at milestones, or constant.
-        milestones: epochs after which the rate is multiplied by gamma (schedule "step").
-        gamma: that factor.
-        final_factor: share of lr at the end of the cosine.
-        warmup_steps: linear warm-up from warmup_factor.
-        warmup_factor: share of lr at the first step.
-        lr_scale: prefix of parameter names to a factor on lr.
-        ema: decay of the moving average of the weights; 0 switches it off.
-    """
-
-    lr: float = 1e-4
-    base_batch: int = 0
-    weight_decay: float = 0.05
-    norm_decay: bool = False
-    betas: tuple[float, ...] = (0.9, 0.999)
-    clip: float = 5.0
-    schedule: Literal["cosine", "step", "constant"] = "cosine"
-    milestones: tuple[int, ...] = (8, 11)
-    gamma: float = 0.1
-    final_factor: float = 0.01
-    warmup_steps: int = 500
-    warmup_factor: float = 0.001
-    lr_scale: dict[str, float] = field(default_factory=dict)
-    ema: float = 0.0
-
-
-@dataclass
-class LoopArgs:
-    """How long, how much at once, and what is kept.
-
-    Attributes:
-        epochs: passes over the data.
-        max_steps: stop after this many optimiser steps; 0 leaves it to epochs.
-        batch_size: pictures per process and backward pass.
-        accumulate: backward passes per optimiser step.
-        precision: "no" is float32; "bf16" runs the forward pass under autocast.
-        device: auto takes a GPU where there is one.
-        seed: start of every random draw.
-        workers: data-loading processes per training process.
-        save_every: steps between checkpoints; 0 saves at epoch ends.
-        keep: newest checkpoints that stay.
-        resume: auto goes on from the newest checkpoint in the output folder; never refuses a folder that has one.
-        log_every: steps between log lines.
-        validate_every: steps between validations; 0 validates at epoch ends.
-        patience: validations without a better figure before the run stops; 0 never stops early.
-        tensorboard: write TensorBoard events beside the JSONL log.
-        max_bad: share of unreadable pictures that stops the run.
-        explode: the run stops when the smoothed loss exceeds its lowest value this many times; 0 never.
-    """
-
-    epochs: int = 12
-    max_steps: int = 0
-    batch_size: int = 2
-    accumulate: int = 1
-    precision: Literal["no", "bf16"] = "no"
-    device: Literal["auto", "cpu"] = "auto"
-    seed: int = 0
-    workers: int = 0
-    save_every: int = 0
-    keep: int = 2
-    resume: Literal["auto", "never"] = "auto"
-    log_every: int = 20
-    validate_every: int = 0
-    patience: int = 0
-    tensorboard: bool = False
-    max_bad: float = 0.01
-    explode: float = 50.0
 
 
 @dataclass(frozen=True)
@@ -221,18 +131,6 @@ def fit(
         run.close()
 
 
-def learning_rate_factor(step: int, total: int, per_epoch: int, args: OptimArgs) -> float:
-    """Return the share of the peak rate for optimiser step `step` (0-based) of `total`."""
-    if step < args.warmup_steps:
-        return args.warmup_factor + (1 - args.warmup_factor) * step / args.warmup_steps
-    if args.schedule == "constant":
-        return 1.0
-    if args.schedule == "step":
-        return args.gamma ** sum(step >= m * per_epoch for m in args.milestones)
-    progress = (step - args.warmup_steps) / max(1, total - args.warmup_steps)
-    return args.final_factor + (1 - args.final_factor) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-
-
 class _Run:
     """State of one call of `fit`."""
 
@@ -279,19 +177,17 @@ class _Run:
         self.optimizer = torch.optim.AdamW(parameter_groups(task, optim), lr=self.peak, betas=optim.betas[:2])  # type: ignore[arg-type]
         self.wrapped = self.accelerator.prepare_model(task)
         self.trained = [p for p in task.parameters() if p.requires_grad]
-        self.ema: dict[str, Tensor] = {}
+        self.average = WeightAverage(self.task, optim.ema)
         self.step = self.stale = 0
         self.best: float | None = None
         self.best_step: int | None = None
         self.saved = -1  # step of the last checkpoint written here
-        self.bad: dict[str, str] = {}
+        listing = self.out / "bad_pictures.json" if self.main else None
+        self.bad = BadPictures(self.batches.size, loop.max_bad, listing=listing, show=self.main)
         self.smooth: float | None = None
         self.lowest = math.inf
-        self.waited = self.busy = 0.0
-        self.pictures = 0
-        self.recent: deque[float] = deque(maxlen=50)  # seconds of the last steps, for the remaining time
+        self.progress = Progress(self.out, self.total, loop.log_every, tensorboard=loop.tensorboard and self.main)
         self.config = as_dict(config) if config is not None else {"loop": as_dict(loop), "optim": as_dict(optim)}
-        self.board: Any = None
         self._prepare(config)
 
     def _prepare(self, config: object | None) -> None:
@@ -300,8 +196,8 @@ class _Run:
             raise CheckpointError(f"{found}: the folder holds a run; use --resume auto or another folder")
         if found:
             self._resume(checkpoints.load(found, self.task.architecture()))
-        elif self.optim.ema:
-            self.ema = {k: v.clone() for k, v in self.task.trained_state().items()}
+        else:
+            self.average.start()
         if not self.main:
             return
         self.out.mkdir(parents=True, exist_ok=True)
@@ -315,10 +211,6 @@ class _Run:
             f"{count:,} trained parameters · {self.total} steps, {self.steps_per_epoch} an epoch · "
             f"{self.world} process(es) on {self.accelerator.device} · from step {self.step}"
         )
-        if self.loop.tensorboard:
-            from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  slow to import, optional
-
-            self.board = SummaryWriter(str(self.out / "tensorboard"))
 
     def _resume(self, saved: checkpoints.Checkpoint) -> None:
         changed = differences(saved.state.get("config", {}), self.config)
@@ -326,12 +218,12 @@ class _Run:
             print(f"resuming {saved.path} with changed options: {'; '.join(changed)}")
         self.task.load_state_dict(saved.model, strict=False)
         checkpoints.load_optimizer(self.optimizer, saved.optimizer)
-        self.ema = {k: v.to(self.accelerator.device) for k, v in saved.ema.items()}
+        self.average.load(saved.ema, self.accelerator.device)
         state = saved.state
         self.step, self.best, self.best_step = state["step"], state["best"], state["best_step"]
         self.stale, self.smooth = state["stale"], state["smooth"]
         self.lowest = math.inf if state["lowest"] is None else state["lowest"]
-        self.bad = dict(state["bad"])
+        self.bad.found = dict(state["bad"])
 
     def train(self) -> FitResult:
         while self.step < self.total:
@@ -345,15 +237,14 @@ class _Run:
         if path is None or path.name != f"step-{self.step:08d}":
             path = self._save()
         self._leave_weights()
-        seconds = max(1e-9, self.waited + self.busy)
         return FitResult(
             self.step,
             self.best,
             self.best_step,
             path,
-            self.waited / seconds,
-            self.pictures / seconds,
-            tuple(sorted(self.bad.items())),
+            self.progress.data_wait,
+            self.progress.pictures_per_second,
+            tuple(sorted(self.bad.found.items())),
             self.main,
         )
 
@@ -364,13 +255,12 @@ class _Run:
             began = time.perf_counter()
             group = [next(batches) for _ in range(self.loop.accumulate)]
             fetched = time.perf_counter()
-            self.waited += fetched - began
             terms, norm = self._optimise(group)
-            self.busy += time.perf_counter() - fetched
-            self.recent.append(time.perf_counter() - began)
-            self.pictures += sum(len(b["ids"]) for b in group) * self.world
+            pictures = sum(len(b["ids"]) for b in group) * self.world
+            self.progress.count(pictures, fetched - began, time.perf_counter() - fetched)
             self.step += 1
-            self._log(epoch, terms, norm)
+            if self.main:
+                self.progress.step(self.step, epoch, terms, self.optimizer.param_groups[0]["lr"], norm)
             at_end = self.step % self.steps_per_epoch == 0 or self.step == self.total
             stop = False
             if self.validate and (self.step % self.loop.validate_every == 0 if self.loop.validate_every else at_end):
@@ -418,18 +308,8 @@ class _Run:
         self._check(figures, float(norm), group)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        if self.ema:
-            self._update_ema()
+        self.average.update(self.step)
         return figures, float(norm)
-
-    def _update_ema(self) -> None:
-        # A young average would hold the random start: the decay grows with the number of steps.
-        decay = min(self.optim.ema, (1 + self.step) / (10 + self.step))
-        for name, value in self.task.trained_state().items():
-            if value.is_floating_point():
-                self.ema[name].lerp_(value, 1 - decay)
-            else:
-                self.ema[name].copy_(value)
 
     def _check(self, figures: Mapping[str, float], norm: float, group: Sequence[Mapping[str, Any]]) -> None:
         loss = sum(figures.values())
@@ -452,56 +332,14 @@ class _Run:
 
     def _count_bad(self, group: Sequence[Mapping[str, Any]]) -> None:
         found = [pair for batch in group for pair in batch.get("bad", ())]
-        if self.world > 1:
-            found = gather_object(found)
-        fresh = [(path, why) for path, why in found if path not in self.bad]
-        if not fresh:
-            return
-        self.bad |= dict(fresh)
-        listing = self.out / "bad_pictures.json"
-        if self.main:
-            listing.write_text(json.dumps(self.bad, indent=1), encoding="utf-8")
-            for path, why in fresh:
-                print(f"skipped {path}: {why}")
-        if len(self.bad) > self.loop.max_bad * self.batches.size:
-            raise TooManyBadPicturesError(
-                f"{listing}: {len(self.bad)} of {self.batches.size} pictures could not be read, more than the "
-                f"{self.loop.max_bad:.0%} that --max-bad allows"
-            )
-
-    def _log(self, epoch: int, terms: Mapping[str, float], norm: float) -> None:
-        if not self.main or (self.step % self.loop.log_every and self.step != self.total):
-            return
-        seconds = max(1e-9, self.waited + self.busy)
-        left = (self.total - self.step) * sum(self.recent) / len(self.recent)
-        row = {
-            "step": self.step,
-            "epoch": epoch,
-            "loss": sum(terms.values()),
-            **terms,
-            "lr": self.optimizer.param_groups[0]["lr"],
-            "grad_norm": norm,
-            "pictures_per_second": self.pictures / seconds,
-            "data_wait": self.waited / seconds,
-        }
-        self._write(row)
-        shown = " ".join(f"{k} {v:.4g}" for k, v in row.items() if k not in {"step", "epoch"})
-        print(f"step {self.step}/{self.total} {shown} · {_clock(left)} left", flush=True)
-
-    def _write(self, row: Mapping[str, Any]) -> None:
-        with (self.out / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(dict(row)) + "\n")
-        if self.board is not None:
-            for key, value in row.items():
-                if isinstance(value, float):
-                    self.board.add_scalar(key, value, self.step)
+        self.bad.add(gather_object(found) if self.world > 1 else found)
 
     def _validate(self) -> bool:
         """Measure with the averaged weights; True when patience has run out."""
         assert self.validate is not None
         figure = torch.zeros(1, dtype=torch.float64, device=self.accelerator.device)
         if self.main:
-            with _swapped(self.task, self.ema):
+            with self.average.in_place():
                 self.task.eval()
                 with torch.no_grad():
                     figure[0] = self.validate(self.task, self.step)
@@ -516,10 +354,7 @@ class _Run:
         else:
             self.stale += 1
         if self.main:
-            self._write({"step": self.step, "validation": value, "best": self.best})
-            print(
-                f"step {self.step}: validation {value:.4f}, best {self.best:.4f} at step {self.best_step}", flush=True
-            )
+            self.progress.validation(self.step, value, self.best, self.best_step)
         return bool(self.loop.patience and self.stale >= self.loop.patience)
 
     def _save(self) -> Path | None:
@@ -533,7 +368,7 @@ class _Run:
                 parts={
                     "model": self.task.trained_state(),
                     "optimizer": checkpoints.optimizer_tensors(self.optimizer),
-                    **({"ema": self.ema} if self.ema else {}),
+                    **({"ema": self.average.weights} if self.average.weights else {}),
                 },
                 state={
                     "step": self.step,
@@ -542,7 +377,7 @@ class _Run:
                     "stale": self.stale,
                     "smooth": self.smooth,
                     "lowest": self.lowest if math.isfinite(self.lowest) else None,
-                    "bad": self.bad,
+                    "bad": self.bad.found,
                     "config": self.config,
                     "architecture": self.task.architecture(),
                 },
@@ -554,7 +389,7 @@ class _Run:
 
     def _leave_weights(self) -> None:
         """Put the best checkpoint's averaged weights (or the last ones) into the task, in eval mode."""
-        weights = self.ema
+        weights = self.average.weights
         if self.validate and self.best_step is not None and self.best_step != self.step:
             saved = checkpoints.load(self.out / f"step-{self.best_step:08d}")
             weights = saved.ema or saved.model
@@ -563,25 +398,8 @@ class _Run:
         self.task.eval()
 
     def close(self) -> None:
-        if self.board is not None:
-            self.board.close()
+        self.progress.close()
         del self.loader  # ends the data-loading processes
-
-
-class _swapped:  # noqa: N801  used like contextlib's helpers
-    """Hold other weights in the task for the length of a with-block."""
-
-    def __init__(self, task: Task, weights: Mapping[str, Tensor]) -> None:
-        self.task, self.weights = task, weights
-
-    def __enter__(self) -> None:
-        self.kept = {k: v.clone() for k, v in self.task.trained_state().items()} if self.weights else {}
-        if self.weights:
-            self.task.load_state_dict(dict(self.weights), strict=False)
-
-    def __exit__(self, *_: object) -> None:
-        if self.kept:
-            self.task.load_state_dict(self.kept, strict=False)
 
 
 def _to_device(value: Any, device: torch.device) -> Any:
@@ -592,8 +410,3 @@ def _to_device(value: Any, device: torch.device) -> Any:
     if isinstance(value, list | tuple) and value and isinstance(value[0], torch.Tensor | dict | list | tuple):
         return type(value)(_to_device(v, device) for v in value)
     return value
-
-
-def _clock(seconds: float) -> str:
-    hours, rest = divmod(int(seconds), 3600)
-    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}"

@@ -12,7 +12,7 @@ from ovsam_core.errors import PictureError
 from ovsam_core.pictures import load_picture
 from ovsam_core.prompts import Prompt
 from training import metrics
-from training.loop import TooManyBadPicturesError
+from training.bad_pictures import BadPictures
 from training.records import decode_mask
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def measure(
     Raises:
         TooManyBadPicturesError: too many pictures cannot be read; the message names the first.
     """
-    run, worst = Run(), list[Measured]()
+    run, worst, bad = Run(), list[Measured](), BadPictures(len(pictures), max_bad)
     for index, record in enumerate(pictures):
         things = [o for o in record.objects if not o.crowd and o.segmentation and o.area >= min_area]
         if not things:
@@ -120,9 +120,7 @@ def measure(
         try:
             picture = load_picture(record.path)
         except PictureError as error:
-            run.bad.append((str(record.path), str(error)))
-            if len(run.bad) > max_bad * len(pictures):
-                raise TooManyBadPicturesError(f"{len(run.bad)} of {len(pictures)} unreadable: {error}") from error
+            bad.add([(str(record.path), str(error))])
             continue
         truths = [decode_mask(o, *picture.size_hw) for o in things]
         began = time.perf_counter()
@@ -137,6 +135,7 @@ def measure(
             one.mask = answer.mask if keep_masks else None
         run.objects += batch
         worst = _drop_masks([*worst, *batch], keep_masks)
+    run.bad = list(bad.found.items())
     return run
 
 

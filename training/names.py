@@ -15,7 +15,7 @@ from ovsam_core.errors import FormatError, PictureError
 from ovsam_core.masks import Mask
 from ovsam_core.pictures import load_picture
 from ovsam_core.preprocess import resize_and_pad, to_input
-from training.loop import TooManyBadPicturesError
+from training.bad_pictures import BadPictures
 from training.records import decode_mask
 from training.sampling import draw_seed
 from training.task import Task, train_only
@@ -165,7 +165,8 @@ def embed_objects(
     Returns:
         (N, D) float32 unit length, (N,) int64 rows, N picture ids.
     """
-    vectors, labels, ids, bad = [torch.zeros(0, network.config.embed_dim)], [], [], dict[str, str]()
+    vectors, labels, ids = [torch.zeros(0, network.config.embed_dim)], [], []
+    bad = BadPictures(len(pictures), max_bad)
     side = network.config.input.size
     settings = network.config.crop
     share = (settings.weight if settings.enabled else 0.0) if crop_share is None else crop_share
@@ -177,14 +178,7 @@ def embed_objects(
             picture = load_picture(record.path)
             truths = [decode_mask(o, *picture.size_hw) if o.segmentation is not None else None for o in things]
         except (PictureError, FormatError) as error:
-            bad[str(record.path)] = str(error)
-            print(f"skipped {record.path}: {error}")
-            if len(bad) > max_bad * len(pictures):
-                first = next(iter(bad.items()))
-                raise TooManyBadPicturesError(
-                    f"{len(bad)} of {len(pictures)} pictures could not be read, more than the {max_bad:.0%} that "
-                    f"--max-bad allows; the first is {first[0]}: {first[1]}"
-                ) from error
+            bad.add([(str(record.path), str(error))])
             continue
         made = resize_and_pad(picture.rgb, network.config)
         features = network.encode(made.pixels.to(device))

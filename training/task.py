@@ -11,7 +11,7 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from training.loop import OptimArgs
+    from training.options import OptimArgs
 
 __all__ = ["Task", "freeze", "parameter_groups", "train_only"]
 

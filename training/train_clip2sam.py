@@ -18,8 +18,9 @@ from ovsam_core.text import encode_vocabulary
 from ovsam_core.vocabulary import Vocabulary, own_entry, preset_column
 from training.args import ConfigError, command
 from training.data import Mixture, PromptArgs, PromptSamples, collate
-from training.loop import FitResult, LoopArgs, OptimArgs, fit
+from training.loop import FitResult, fit
 from training.networks import load_network, save_network
+from training.options import LoopArgs, OptimArgs
 from training.records import names_of, read_class_folder, read_records
 from training.tasks import Clip2Sam, LossArgs
 

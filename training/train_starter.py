@@ -19,10 +19,11 @@ from ovsam_core.config import named_config
 from ovsam_core.errors import CheckpointError
 from training import checkpoints
 from training.args import command
-from training.loop import FitResult, LoopArgs, OptimArgs, fit
+from training.loop import FitResult, fit
 from training.mask_data import MaskDataArgs, MaskSamples, collate
 from training.mask_judge import JudgeArgs, collect, fit_judge, ranking_figures
 from training.mask_task import MaskTask, PromptArgs
+from training.options import LoopArgs, OptimArgs
 from training.starter_assemble import PartArgs, assemble
 from training.starter_calibrate import calibrate
 from training.starter_features import load_trunk

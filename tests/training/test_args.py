@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 
 from training.args import ConfigError, as_dict, command, differences, parse, save
-from training.loop import LoopArgs, OptimArgs
+from training.options import LoopArgs, OptimArgs
 
 
 @dataclass

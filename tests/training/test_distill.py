@@ -17,9 +17,9 @@ from ovsam_core.modeling.build import build_model
 from tests.training.builders import coco_file
 from training import distill_sam2clip, dump_features
 from training.args import ConfigError, command
+from training.bad_pictures import TooManyBadPicturesError
 from training.checkpoints import DiskFullError
 from training.data import PictureSamples, collate
-from training.loop import TooManyBadPicturesError
 from training.teacher import DumpedTeacher, LiveTeacher, TeacherArgs, list_pictures
 
 TOY = TeacherArgs("toy")
@@ -60,7 +60,7 @@ def test_unreadable_pictures_are_listed_and_many_stop_a_dump(tmp_path):
     report = dump(tmp_path, tmp_path / "images", max_bad=0.5)
     assert (report["made"], [Path(p).name for p in report["unreadable"]]) == (2, ["1.png"])
     assert json.loads((tmp_path / "features" / "report_0.json").read_text())["unreadable"] == report["unreadable"]
-    with pytest.raises(TooManyBadPicturesError, match=r"1 of 3 pictures cannot be read: .*1\.png"):
+    with pytest.raises(TooManyBadPicturesError, match=r"1 of 3 pictures could not be read, .*1\.png"):
         dump(tmp_path, tmp_path / "images")
 
 

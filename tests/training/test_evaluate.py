@@ -12,8 +12,8 @@ from ovsam_core.text import EncodedVocabulary
 from ovsam_core.vocabulary import Vocabulary
 from tests.training.builders import NAMES, coco_file, scene
 from training.args import ConfigError, command
+from training.bad_pictures import TooManyBadPicturesError
 from training.evaluate import EvaluateArgs, evaluate, split_of
-from training.loop import TooManyBadPicturesError
 from training.measuring import measure
 from training.records import read_records
 from training.summary import summarise
@@ -113,7 +113,7 @@ def test_the_report_lies_beside_the_figures(tmp_path):
 def test_too_many_unreadable_pictures_stop(tmp_path):
     pictures = read_records(coco_file(tmp_path, 3))
     (tmp_path / "images" / "1.png").write_bytes(b"")
-    with pytest.raises(TooManyBadPicturesError, match=r"1 of 3 unreadable: .*1\.png"):
+    with pytest.raises(TooManyBadPicturesError, match=r"1 of 3 pictures could not be read, .*1\.png"):
         measure(Oracle(), pictures, VOCABULARY, max_bad=0.01)
 
 

@@ -17,8 +17,10 @@ from ovsam_core.vocabulary import Vocabulary
 from tests.training.builders import NAMES, coco_file
 from training import finetune
 from training.args import ConfigError, command
-from training.loop import LoopArgs, OptimArgs, TooManyBadPicturesError, fit
+from training.bad_pictures import TooManyBadPicturesError
+from training.loop import fit
 from training.names import AdapterTask, RegionVectors, collate_vectors, embed_objects
+from training.options import LoopArgs, OptimArgs
 from training.records import read_records
 
 FAST = [

@@ -13,8 +13,9 @@ from ovsam_core.config import ZoomConfig, named_config
 from ovsam_core.modeling.build import build_model
 from tests.training.builders import NAMES, coco_file
 from training.finetune_masks import DecoderTask, ViewArgs, ViewSamples, collate_views
-from training.loop import LoopArgs, OptimArgs, fit
+from training.loop import fit
 from training.mask_task import PromptArgs
+from training.options import LoopArgs, OptimArgs
 from training.records import read_records
 
 

@@ -16,7 +16,9 @@ from safetensors.torch import load_file
 from ovsam_core.errors import CheckpointError
 from tests.training.toys import Line, Points, collate, loop_args, optim_args
 from training import checkpoints
-from training.loop import DivergenceError, TooManyBadPicturesError, fit, learning_rate_factor
+from training.bad_pictures import TooManyBadPicturesError
+from training.loop import DivergenceError, fit
+from training.options import learning_rate_factor
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from training.loop import LoopArgs, OptimArgs, fit
+from training.loop import fit
+from training.options import LoopArgs, OptimArgs
 from training.sampling import draw_seed
 from training.task import Task, freeze
 
