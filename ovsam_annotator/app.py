@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import faulthandler
 import logging
 import logging.handlers
@@ -19,10 +18,7 @@ from PySide6.QtWidgets import QApplication
 from ovsam_annotator.controller.preferences import PreferencesController
 from ovsam_annotator.controller.tasks import Tasks
 from ovsam_annotator.controller.workspace import Workspace
-from ovsam_annotator.inference.child import ChildSettings
-from ovsam_annotator.inference.fake import FAKE_MODEL, FakeEngine
 from ovsam_annotator.inference.messages import SelectModel
-from ovsam_annotator.inference.process import ProcessEngine
 from ovsam_annotator.inference.worker import InferenceWorker
 from ovsam_annotator.model.responsive import settle, share_evenly
 from ovsam_annotator.model.settings import Settings, config_folder, load_settings
@@ -32,13 +28,13 @@ from ovsam_annotator.views.main_window import MainWindow
 from ovsam_core.models.registry import installed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
     from types import TracebackType
 
     from ovsam_annotator.inference.segmenter import Engine
+    from ovsam_annotator.startup import Start
 
-__all__ = ["Application", "build", "main"]
+__all__ = ["Application", "build", "run"]
 
 _log = logging.getLogger(__name__)
 
@@ -168,28 +164,23 @@ def _start_log() -> None:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program; returns its exit code (0 ok, 1 when changes could not be written)."""
-    parser = argparse.ArgumentParser(prog="ovsam-annotator", description="Click on pictures: masks with names.")
-    parser.add_argument("path", nargs="*", help="a project, a folder, pictures, or a COCO JSON file")
-    parser.add_argument("--model", help="model to use (default: the one used last, at first the bundled starter)")
-    parser.add_argument("--fake", action="store_true", help="demo without a model: made-up masks and names")
-    parser.add_argument("--sample", action="store_true", help="open the sample project")
-    options = parser.parse_args(arguments)
+def run(start: Start) -> int:
+    """Show the window until it is closed; returns the exit code (0 ok, 1 when changes could not be written).
+
+    Args:
+        start: what to begin with; its engine is closed at the end.
+    """
     _start_log()
     application = QApplication.instance() or QApplication(sys.argv[:1])
     assert isinstance(application, QApplication)
     application.setApplicationName("OVSAM Annotator")
-    settings = load_settings()
-    model = FAKE_MODEL if options.fake else options.model or settings.model
-    engine = FakeEngine() if options.fake else ProcessEngine(ChildSettings(model))
-    program = build(engine, model=model, settings=settings)
+    program = build(start.engine, model=start.model, settings=start.settings)
     last_resort = _LastResort(program.window)
     last_resort.install()
-    if options.sample:
+    if start.sample:
         program.workspace.open_samples()
-    elif options.path:
-        program.workspace.open(options.path)
+    elif start.paths:
+        program.workspace.open(start.paths)
     else:
         program.window.show_start(program.preferences.recent())
     program.window.show()

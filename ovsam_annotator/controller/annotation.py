@@ -70,7 +70,6 @@ class AnnotationController(QObject):
 
     Attributes:
         provenance: what new objects are marked with.
-        vocabulary_digest: of the names that are ranked; empty until there is one.
         overlap: the project's rule.
         hover: whether resting the pointer asks for a preview.
         lookup: finds an entry of the whole vocabulary by its id.
@@ -101,7 +100,7 @@ class AnnotationController(QObject):
         self._runner = runner
         self._clock = clock
         self.provenance = Provenance()
-        self.vocabulary_digest = ""
+        self._vocabulary_digest = ""
         self.overlap = Overlap.ALLOW
         self.hover = True
         self.locked_class = ""
@@ -125,6 +124,23 @@ class AnnotationController(QObject):
         label_list.dropped.connect(self.drop)
 
     # ---- state
+
+    @property
+    def vocabulary_digest(self) -> str:
+        """Of the names that are ranked; empty until there is one. A prompt that waits for names is asked then."""
+        return self._vocabulary_digest
+
+    @vocabulary_digest.setter
+    def vocabulary_digest(self, digest: str) -> None:
+        waited = self.waiting and not self._vocabulary_digest
+        self._vocabulary_digest = digest
+        if waited and digest:
+            self._ask(self._prompt)
+
+    def names_failed(self, text: str) -> None:
+        """There are no names: a prompt that waits for them says so."""
+        if self.waiting and not self._vocabulary_digest:
+            self._fail(text)
 
     @property
     def busy(self) -> bool:
@@ -237,15 +253,16 @@ class AnnotationController(QObject):
         picture = session.document.picture
         self._generation += 1
         self._asked = self._generation
-        self._segmenter.submit(
-            Predict(
-                picture.id,
-                str(session.file_of(picture)),
-                self._generation,
-                state.prompt(),
-                self.vocabulary_digest,
+        if self._vocabulary_digest:
+            self._segmenter.submit(
+                Predict(
+                    picture.id,
+                    str(session.file_of(picture)),
+                    self._generation,
+                    state.prompt(),
+                    self._vocabulary_digest,
+                )
             )
-        )
         self._say()
 
     def _cancel(self) -> None:
@@ -301,11 +318,14 @@ class AnnotationController(QObject):
                 self._asked = None
                 self._show_answer(_Answer(answer))
             case Failed() if answer.generation is not None and answer.generation == self._asked:
-                self._asked = None
-                self._canvas.set_encode_state(data.EncodeState.FAILED, f"{answer.text}. {answer.advice}")
-                self.hint_changed.emit(f"{answer.text}. {answer.advice}")
+                self._fail(f"{answer.text}. {answer.advice}")
             case Progress() if self._asked is not None and answer.stage == "loading":
                 self.hint_changed.emit("The model is starting; your click waits")
+
+    def _fail(self, text: str) -> None:
+        self._asked = None
+        self._canvas.set_encode_state(data.EncodeState.FAILED, text)
+        self.hint_changed.emit(text)
 
     def choose_candidate(self, index: int) -> None:
         """Show another of the candidate masks."""

@@ -51,7 +51,6 @@ class BatchController(QObject):
 
     Attributes:
         finished: (pictures labelled, objects made).
-        vocabulary_digest: of the names to rank.
     """
 
     finished = Signal(int, int)
@@ -81,9 +80,21 @@ class BatchController(QObject):
         self._paused = False
         self._generation = _FIRST_GENERATION
         self._asked: tuple[int, int] | None = None
-        self.vocabulary_digest = ""
+        self._vocabulary_digest = ""
         window.job_paused.connect(self._pause)
         window.job_cancelled.connect(self._cancel)
+
+    @property
+    def vocabulary_digest(self) -> str:
+        """Of the names to rank; empty until there is one. A batch that waits for names goes on then."""
+        return self._vocabulary_digest
+
+    @vocabulary_digest.setter
+    def vocabulary_digest(self, digest: str) -> None:
+        waited = not self._vocabulary_digest
+        self._vocabulary_digest = digest
+        if waited and digest:
+            self._next()
 
     @property
     def running(self) -> bool:
@@ -187,7 +198,7 @@ class BatchController(QObject):
         self._window.show_job(
             data.JobRow(_JOB, "Pre-labelling", text, done / self._total, can_pause=True, paused=self._paused)
         )
-        if self._paused or self._asked is not None:
+        if self._paused or self._asked is not None or not self._vocabulary_digest:
             return
         if not self._left:
             self._finish()

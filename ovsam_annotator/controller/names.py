@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Signal
@@ -37,6 +38,7 @@ PRESET_TITLES = (
     ("classes", "Only the classes of this project"),
 )
 _LIMIT = 30
+_LONG = 2000  # names whose encoding takes so long that others are ranked until then
 
 
 class NamesController(QObject):
@@ -48,15 +50,18 @@ class NamesController(QObject):
         runner: loads and searches.
         scores: the names on show, whose scores the search repeats.
 
+    Another vocabulary is encoded in spare time while the one before is still ranked. The first vocabulary of a project
+    is waited for; where it is a long one, the default names are ranked until it is there.
+
     Attributes:
-        ready: (digest) a vocabulary is chosen; prompts may name it at once, its encoding is queued before them.
-        progress: (fraction or None) how far its encoding is; 1.0 when done.
-        failed: text.
+        ready: (digest) prompts may name this vocabulary: it is encoded, or its encoding is queued before them.
+        progress: (fraction, names ranked until then) how far the encoding of the next vocabulary is; 1.0 when done.
+        failed: (text, whether there are no names to rank now).
     """
 
     ready = Signal(str)
-    progress = Signal(object)
-    failed = Signal(str)
+    progress = Signal(float, str)
+    failed = Signal(str, bool)
 
     def __init__(
         self,
@@ -80,6 +85,7 @@ class NamesController(QObject):
         self._whole: VocabularySearch | None = None
         self._entries: dict[str, Entry] = {}
         self._serial = 0
+        self._ranked: Vocabulary | None = None
         self._text = ""
         label_list.search_changed.connect(self.search)
 
@@ -97,8 +103,10 @@ class NamesController(QObject):
         """Work on another project, or none."""
         self._session = session
         self._own = ()
-        self._vocabulary = None
+        self._vocabulary = self._ranked = None
         self._index = None
+        self._serial += 1  # what is still being loaded belongs to the project before
+        self.progress.emit(1.0, "")
         if session is not None:
             session.classes_changed.connect(self._classes_changed)
             self._own = self._class_entries()
@@ -116,9 +124,10 @@ class NamesController(QObject):
         return self._entries.get(entry_id)
 
     def send_again(self) -> None:
-        """Have the names encoded by another model."""
+        """Have the names encoded by another model, which knows none."""
         if self._vocabulary is not None:
-            self._segmenter.submit(EncodeText(self._vocabulary))
+            self._ranked = None
+            self._load()
 
     # ---- loading
 
@@ -141,34 +150,50 @@ class NamesController(QObject):
         self._serial += 1
         serial, preset, own = self._serial, self._preset, self._own
 
-        def done(loaded: tuple[Vocabulary, VocabularySearch]) -> None:
+        def done(loaded: _Loaded) -> None:
             if serial != self._serial:
                 return
-            self._vocabulary, self._index = loaded
-            self.progress.emit(0.0)
-            self._segmenter.submit(EncodeText(self._vocabulary))
-            self.ready.emit(self._vocabulary.digest)
+            self._vocabulary, self._index = loaded.vocabulary, loaded.index
+            if self._ranked is None:
+                self._segmenter.submit(EncodeText(loaded.first))
+                self._rank(loaded.first)
+            if self._ranked is not loaded.vocabulary:
+                self._segmenter.submit(EncodeText(loaded.vocabulary, spare=True))
             if self._whole is None:
-                self._runner.run(_load_whole, self._take_whole, lambda error: self.failed.emit(str(error)))
+                self._runner.run(_load_whole, self._take_whole, lambda error: self.failed.emit(str(error), False))
 
         def failed(error: Exception) -> None:
-            if serial == self._serial:
-                self.failed.emit(f"Vocabulary “{preset}”: {error}")
+            if serial != self._serial:
+                return
+            instead = self._ranked is None and preset != DEFAULT_VOCABULARY
+            self.failed.emit(f"Vocabulary “{preset}”: {error}", self._ranked is None and not instead)
+            if instead:
+                self._preset = DEFAULT_VOCABULARY
+                self._load()
 
-        self._runner.run(lambda: _load(preset, own), done, failed)
+        alone = self._ranked is None
+        self._runner.run(lambda: _load(preset, own, alone=alone), done, failed)
 
     def _take_whole(self, found: tuple[VocabularySearch, dict[str, Entry]]) -> None:
         self._whole, self._entries = found
 
+    def _rank(self, vocabulary: Vocabulary) -> None:
+        self._ranked = vocabulary
+        self.ready.emit(vocabulary.digest)
+
     def take(self, answer: object) -> None:
         """An answer of the segmenter about names."""
+        wanted = self._vocabulary
         match answer:
             case Progress(picture_id=None) if answer.stage == "names":
-                self.progress.emit(answer.fraction)
-            case TextEncoded():
-                self.progress.emit(1.0)
+                ranked = self._ranked
+                self.progress.emit(answer.fraction or 0.0, ranked.id if ranked and ranked is not wanted else "")
+            case TextEncoded() if wanted is not None and answer.digest == wanted.digest:
+                self.progress.emit(1.0, "")
+                if self._ranked is not wanted:
+                    self._rank(wanted)
             case Failed() if answer.stage == "names":
-                self.failed.emit(f"{answer.text}. {answer.advice}")
+                self.failed.emit(f"{answer.text}. {answer.advice}", False)
 
     # ---- searching
 
@@ -223,8 +248,17 @@ def _load_whole() -> tuple[VocabularySearch, dict[str, Entry]]:
         return VocabularySearch(vocabulary), {entry.id: entry for entry in vocabulary}
 
 
-def _load(preset: str, own: Iterable[Entry]) -> tuple[Vocabulary, VocabularySearch]:
-    """Load a preset with the project's own names, and index it."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Loaded:
+    """A vocabulary, an index of it, and the names to rank until it is encoded (itself where it is short)."""
+
+    vocabulary: Vocabulary
+    index: VocabularySearch
+    first: Vocabulary
+
+
+def _load(preset: str, own: Iterable[Entry], *, alone: bool) -> _Loaded:
+    """Load a preset with the project's own names, and index it; `alone` where no other names can be ranked yet."""
     mine: list[Any] = list(own)
     with loading_for_good():
         if preset == "classes" and mine:
@@ -232,6 +266,9 @@ def _load(preset: str, own: Iterable[Entry]) -> tuple[Vocabulary, VocabularySear
         else:
             vocabulary = Vocabulary.load(DEFAULT_VOCABULARY if preset == "classes" else preset)
             vocabulary = vocabulary.add(*mine)
+        first = vocabulary
+        if alone and len(vocabulary) > _LONG:
+            first = Vocabulary.load(DEFAULT_VOCABULARY).add(*mine)
         # Computed here and kept: a digest over 22,000 names is nothing for the GUI thread.
-        _ = (vocabulary.digest, vocabulary.index_of)
-        return vocabulary, VocabularySearch(vocabulary)
+        _ = (vocabulary.digest, vocabulary.index_of, first.digest)
+        return _Loaded(vocabulary, VocabularySearch(vocabulary), first)

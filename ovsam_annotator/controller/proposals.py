@@ -76,7 +76,7 @@ class ProposalsController(QObject):
         self._wanted = ""
         self._generation = 0
         self._asked: int | None = None
-        self.vocabulary_digest = ""
+        self._vocabulary_digest = ""
         view = window.proposals
         view.everything_asked.connect(self.everything)
         view.find_asked.connect(self.find)
@@ -85,6 +85,23 @@ class ProposalsController(QObject):
         view.accepted_above.connect(self.accept_above)
         view.cleared.connect(self.clear)
         window.job_cancelled.connect(self._job_cancelled)
+
+    @property
+    def vocabulary_digest(self) -> str:
+        """Of the names to rank; empty until there is one. Proposals that wait for names are asked then."""
+        return self._vocabulary_digest
+
+    @vocabulary_digest.setter
+    def vocabulary_digest(self, digest: str) -> None:
+        waited = self._asked is not None and not self._vocabulary_digest
+        self._vocabulary_digest = digest
+        if waited and digest:
+            self._submit()
+
+    def names_failed(self) -> None:
+        """There are no names: proposals that wait for them are given up."""
+        if self._asked is not None and not self._vocabulary_digest:
+            self.clear()
 
     @property
     def active(self) -> bool:
@@ -102,13 +119,18 @@ class ProposalsController(QObject):
         if session is None or session.document is None or session.read_only:
             return
         self.clear()
-        picture = session.document.picture
         self._generation -= 1  # negative numbers: prompts count upwards, and both go through one worker
         self._asked = self._generation
-        self._segmenter.submit(
-            Everything(picture.id, str(session.file_of(picture)), self._asked, self.vocabulary_digest)
-        )
         self._window.show_job(data.JobRow(_JOB, "Looking for every object", "", None))
+        if self._vocabulary_digest:
+            self._submit()
+
+    def _submit(self) -> None:
+        session = self._session
+        if session is not None and session.document is not None and self._asked is not None:
+            picture = session.document.picture
+            path = str(session.file_of(picture))
+            self._segmenter.submit(Everything(picture.id, path, self._asked, self._vocabulary_digest))
 
     def find(self, name: str) -> None:
         """Light up proposals of a name; they are made first where there are none."""

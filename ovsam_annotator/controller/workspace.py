@@ -141,7 +141,7 @@ class Workspace(QObject):
         self.objects.hint_changed.connect(self._tell)
         self.names.ready.connect(self._names_ready)
         self.names.progress.connect(self._names_progress)
-        self.names.failed.connect(lambda text: self._tell(text, "error"))
+        self.names.failed.connect(self._names_failed)
         self.classes.lock_asked.connect(self._lock_class)
         self.classes.told.connect(self._tell)
         self.classes.vocabulary_chosen.connect(partial(self._keep_setting, "vocabulary"))
@@ -291,6 +291,7 @@ class Workspace(QObject):
         for part in (self.exchange, self.proposals, self.review, self.history, self.classes, self.objects, self.report):
             part.attach(None)
         self.names.attach(None)
+        self._names_ready("")
         self.annotation.attach(None)
         self.navigation.attach(None)
 
@@ -488,13 +489,19 @@ class Workspace(QObject):
         self.batch.vocabulary_digest = digest
         self.classes.show()
 
-    def _names_progress(self, fraction: object) -> None:
-        if not isinstance(fraction, float) or fraction >= 1.0:
+    def _names_failed(self, text: str, none_left: bool) -> None:
+        self._tell(text, "error")
+        self._window.remove_job("names")
+        if none_left:
+            self.annotation.names_failed(text)
+            self.proposals.names_failed()
+
+    def _names_progress(self, fraction: float, meanwhile: str) -> None:
+        if fraction >= 1.0:
             self._window.remove_job("names")
         elif fraction > 0:
-            self._window.show_job(
-                data.JobRow("names", "Learning the names", f"{fraction:.0%}", fraction, can_cancel=False)
-            )
+            text = f"{fraction:.0%}" + (f", {meanwhile} until then" if meanwhile else "")
+            self._window.show_job(data.JobRow("names", "Learning the names", text, fraction, can_cancel=False))
 
     # ---- model
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from ovsam_annotator.inference.transfer import discard, pack, unpack
+from ovsam_annotator.model.responsive import share_evenly
 from ovsam_core.errors import CancelledError
 
 if TYPE_CHECKING:
@@ -34,13 +35,13 @@ class ChildSettings:
     Attributes:
         model_id: model to load.
         fallback: let a small untrained model stand in where the wanted one is missing.
-        niceness: how far the process gives way to others, on the scale of Unix (0 to 19).
+        niceness: how far work in spare time gives way to others, on the scale of Unix (0 to 19).
         demo: no model at all, the demo engine.
     """
 
     model_id: str
     fallback: bool = True
-    niceness: int = 5
+    niceness: int = 10
     demo: bool = False
 
 
@@ -54,10 +55,14 @@ def serve(connections: tuple[Connection, Connection], cancelled: tuple[Any, Any]
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C in a terminal reaches the whole group; the window decides
     faulthandler.enable()
-    _give_way(settings.niceness)
+    share_evenly()
     engine = _engine(settings)
-    spare = threading.Thread(target=_answer, args=(connections[1], cancelled[1], engine), daemon=True)
-    spare.start()
+
+    def spare() -> None:
+        _give_way(settings.niceness)
+        _answer(connections[1], cancelled[1], engine)
+
+    threading.Thread(target=spare, daemon=True).start()
     _answer(connections[0], cancelled[0], engine)
     sys.stderr.flush()
     os._exit(0)  # the other thread may be deep in the network; nothing here needs an orderly end
@@ -77,10 +82,16 @@ def _engine(settings: ChildSettings) -> Engine:
 
 
 def _give_way(niceness: int) -> None:
+    """Lower the priority of this thread and of those that torch starts for it; work for a waiting user keeps its own.
+
+    Only Linux has priorities by thread; elsewhere the whole process gives way a little.
+    """
     with contextlib.suppress(psutil.Error, OSError):
-        process = psutil.Process()
-        lower = getattr(psutil, "BELOW_NORMAL_PRIORITY_CLASS", None)  # Windows' own scale
-        process.nice(niceness if lower is None else lower)
+        if sys.platform == "linux":
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
+        else:
+            lower = getattr(psutil, "BELOW_NORMAL_PRIORITY_CLASS", None)  # Windows' own scale
+            psutil.Process().nice(niceness // 2 if lower is None else lower)
 
 
 def _answer(connection: Connection, cancelled: Any, engine: Engine) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -34,7 +35,7 @@ from ovsam_core.pictures import Picture, load_picture
 from ovsam_core.predictor import load_predictor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ovsam_annotator.inference.messages import Answer, Request
     from ovsam_core.embedding import ImageEmbedding
@@ -46,6 +47,7 @@ __all__ = ["ModelEngine"]
 
 _PICTURE_BYTES = 1 << 30  # decoded pictures kept for the zoom pass and the crop branch
 _TEXTS = 4  # vocabularies kept encoded
+_QUIET_S = 0.4  # after a prompt: who refines an object clicks again about then
 _FALLBACK = "tiny"
 
 
@@ -60,16 +62,24 @@ class ModelEngine:
     """An `Engine` that holds a predictor, decoded pictures, embeddings and encoded vocabularies.
 
     Two threads may call `run` at once. Before every layer of the network a request looks whether it was cancelled, and
-    a background one waits there while the other thread works: the user's click never waits for a prefetch, and a
-    paused prefetch loses no work.
+    a background one waits there while the other thread works and for a moment after a prompt: the user's click never
+    waits for a prefetch, and a paused prefetch loses no work.
 
     Args:
         model_id: model to load at the first request, unless a `SelectModel` comes before.
         cache: embeddings in memory and on the disk; a default one where None is given.
         fallback: use a small random model, with a notice, where the wanted one cannot be found.
+        quiet_s: how long background work rests after a prompt.
     """
 
-    def __init__(self, model_id: str, *, cache: EmbeddingCache | None = None, fallback: bool = False) -> None:
+    def __init__(
+        self,
+        model_id: str,
+        *,
+        cache: EmbeddingCache | None = None,
+        fallback: bool = False,
+        quiet_s: float = _QUIET_S,
+    ) -> None:
         self._model_id = model_id
         self._cache = cache if cache is not None else EmbeddingCache()
         self._fallback = fallback
@@ -80,8 +90,10 @@ class ModelEngine:
         self._local = _Local()
         self._gate = threading.Condition()
         self._user_requests = 0
+        self._quiet_s = quiet_s
+        self._quiet_until = 0.0
         self._in_flight: dict[str, threading.Event] = {}
-        self._encoding_now = threading.Lock()
+        self._encoding_names = threading.Lock()
         self._pictures: OrderedDict[str, Picture] = OrderedDict()
         self._texts: OrderedDict[str, EncodedVocabulary] = OrderedDict()
         self._guard = threading.Lock()
@@ -99,6 +111,8 @@ class ModelEngine:
             self._local.background, self._local.cancelled = False, None
             if not background:
                 with self._gate:
+                    if isinstance(request, Predict):
+                        self._quiet_until = time.monotonic() + self._quiet_s
                     self._user_requests -= 1
                     self._gate.notify_all()
 
@@ -166,10 +180,11 @@ class ModelEngine:
         local = self._local
         if local.background:
             with self._gate:
-                while self._user_requests and not (local.cancelled and local.cancelled()):
+                while (self._user_requests or time.monotonic() < self._quiet_until) and not (
+                    local.cancelled and local.cancelled()
+                ):
                     self._gate.wait(0.05)  # wakes to look whether the paused work is still wanted
-        if local.cancelled is not None and local.cancelled():
-            raise CancelledError("no longer wanted")
+        self._check_wanted()
 
     def _picture(self, path: str) -> Picture:
         with self._guard:
@@ -209,21 +224,30 @@ class ModelEngine:
         """Let the other thread finish this very picture instead of starting it again."""
         with self._guard:
             other = self._in_flight.get(key)
-        if other is None:
-            return
+        if other is not None:
+            with self._stepping_aside():
+                while not other.wait(0.05):
+                    self._check_wanted()
+
+    @contextmanager
+    def _stepping_aside(self) -> Iterator[None]:
+        """Let background work run: it is doing what this thread, the user's, waits for."""
         user = not self._local.background
-        if user:  # the prefetch is what the user waits for now: let it run
+        if user:
             with self._gate:
                 self._user_requests -= 1
+                self._quiet_until = 0.0
                 self._gate.notify_all()
         try:
-            while not other.wait(0.05):
-                if self._local.cancelled is not None and self._local.cancelled():
-                    raise CancelledError("no longer wanted")
+            yield
         finally:
             if user:
                 with self._gate:
                     self._user_requests += 1
+
+    def _check_wanted(self) -> None:
+        if self._local.cancelled is not None and self._local.cancelled():
+            raise CancelledError("no longer wanted")
 
     def _predict(self, request: Predict, report: Callable[[Progress], None]) -> Prediction:
         text = self._text(request.vocabulary_digest)
@@ -266,7 +290,14 @@ class ModelEngine:
         def progress(fraction: float) -> None:
             report(Progress(None, "names", fraction))
 
-        encoded = self._model().encode_vocabulary(request.vocabulary, progress=progress, cancelled=cancelled)
+        model = self._model()
+        with self._stepping_aside():
+            while not self._encoding_names.acquire(timeout=0.05):
+                self._check_wanted()
+        try:
+            encoded = model.encode_vocabulary(request.vocabulary, progress=progress, cancelled=cancelled)
+        finally:
+            self._encoding_names.release()
         with self._guard:
             self._texts[digest] = encoded
             while len(self._texts) > _TEXTS:

@@ -62,9 +62,9 @@ class _ChildDiedError(Exception):
 class ProcessEngine:
     """An `Engine` whose work happens in a child process.
 
-    The child is started by the first request and lives until `close`. When it dies, the request on its way is repeated
-    in a new one; a request that kills two of them fails with `EngineCrashError`. Vocabularies are sent again by
-    themselves after a restart.
+    The child is started by `warm` or the first request and lives until `close`. When it dies, the request on its way is
+    repeated in a new one; a request that kills two of them fails with `EngineCrashError`. Vocabularies are sent again
+    by themselves after a restart.
 
     Args:
         settings: how to set the child up.
@@ -89,6 +89,10 @@ class ProcessEngine:
     def starts(self) -> int:
         """How often a child was started."""
         return self._starts
+
+    def warm(self) -> None:
+        """Start the child now, ahead of the first request."""
+        self._alive()
 
     def run(self, request: Request, report: Callable[[Progress], None], cancelled: Callable[[], bool]) -> Answer:
         """Send a request to the child and wait for its answer; see `Engine.run`."""

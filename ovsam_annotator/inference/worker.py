@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject, Signal
 
 from ovsam_annotator.inference.failures import failure_of
-from ovsam_annotator.inference.messages import Encode, EncodeText, Everything, Predict, Priority, SelectModel
+from ovsam_annotator.inference.messages import (
+    Encode,
+    EncodeText,
+    Everything,
+    Predict,
+    Priority,
+    SelectModel,
+    is_background,
+)
 from ovsam_core.errors import CancelledError
 
 if TYPE_CHECKING:
@@ -91,8 +99,10 @@ class InferenceWorker(QObject):
         with self._changed:
             if self._closed:
                 return
-            lane = self._spare if isinstance(request, Everything) or _is_prefetch(request) else self._user
-            self._drop(lane, lambda old: _replaces(request, old))
+            lane = self._spare if is_background(request) else self._user
+            # names may be on their way in either lane; a picture that is being prefetched is waited for, not dropped
+            for each in (self._user, self._spare) if isinstance(request, EncodeText) else (lane,):
+                self._drop(each, lambda old: _replaces(request, old))
             lane.waiting.append(_Ticket(request))
             lane.waiting.sort(key=lambda ticket: _urgency(ticket.request))  # stable: first come, first served
             self._changed.notify_all()
@@ -140,12 +150,28 @@ class InferenceWorker(QObject):
         while True:
             with self._changed:
                 lane.running = None
-                while not lane.waiting and not self._closed:
+                self._changed.notify_all()  # the other lane may have waited for what was done here
+                while (ticket := self._next(lane)) is None and not self._closed:
                     self._changed.wait()
-                if self._closed:
+                if self._closed or ticket is None:
                     return
-                ticket = lane.running = lane.waiting.pop(0)
+                lane.waiting.remove(ticket)
+                lane.running = ticket
             self._serve(ticket)
+
+    def _next(self, lane: _Lane) -> _Ticket | None:
+        """The most urgent request that can be served: one that ranks names waits until they are encoded."""
+        encoded_soon = {
+            ticket.request.vocabulary.digest
+            for each in (self._user, self._spare)
+            for ticket in each.tickets()
+            if isinstance(ticket.request, EncodeText) and not ticket.cancelled()
+        }
+        for ticket in lane.waiting:
+            request = ticket.request
+            if not isinstance(request, (Predict, Everything)) or request.vocabulary_digest not in encoded_soon:
+                return ticket
+        return None
 
     def _serve(self, ticket: _Ticket) -> None:
         def report(progress: Progress) -> None:
@@ -183,8 +209,8 @@ def _replaces(new: Request, old: Request) -> bool:
             return new.batch == old.batch and not new.batch
         case SelectModel(), SelectModel():
             return True
-        case EncodeText(), EncodeText():
-            return new.vocabulary.digest == old.vocabulary.digest
+        case EncodeText(), EncodeText():  # names that are wanted in spare time displace no names that are waited for
+            return old.spare or not new.spare
         case _:
             return False
 
@@ -194,7 +220,7 @@ def _urgency(request: Request) -> int:
         case SelectModel():
             return 0
         case EncodeText():
-            return 1
+            return 8 if request.spare else 1
         case Predict():
             return 3 if request.hover else 2
         case Encode():

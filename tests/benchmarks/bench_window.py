@@ -17,6 +17,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from platformdirs import user_cache_path
+
 
 def measure(model: str, clicks: int, folder: Path, stall_ms: float) -> dict[str, object]:
     """Run the whole course and return its figures."""
@@ -95,10 +97,9 @@ def main() -> None:
 
 def _take_along(cache: Path) -> None:
     """Copy what the person's own cache knows about this machine and about names, but no picture's embedding."""
-    from ovsam_core.embedding_cache import cache_folder
-
     cache.mkdir()
-    known = cache_folder()
+    given = os.environ.get("OVSAM_CACHE")
+    known = Path(given) if given else user_cache_path("ovsam", appauthor=False)
     if (known / "speed.json").exists():
         shutil.copy(known / "speed.json", cache)
     if (known / "text").is_dir():

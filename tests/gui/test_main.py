@@ -12,7 +12,7 @@ _PERSON = """
 import sys
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
-from ovsam_annotator import app
+from ovsam_annotator import __main__, app
 
 made = []
 build = app.build
@@ -39,7 +39,7 @@ application = QApplication([])
 timer = QTimer()
 timer.timeout.connect(look)
 timer.start(5)
-sys.exit(app.main(["--fake", sys.argv[1]]))
+sys.exit(__main__.main(["--fake", sys.argv[1]]))
 """
 
 

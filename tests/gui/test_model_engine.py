@@ -23,6 +23,7 @@ from ovsam_annotator.inference.segmenter import UnknownVocabularyError
 from ovsam_core.embedding_cache import EmbeddingCache
 from ovsam_core.errors import CancelledError, ModelError, PictureError
 from ovsam_core.prompts import Prompt
+from ovsam_core.vocabulary import Vocabulary
 
 from .builders import picture_file, vocabulary
 
@@ -169,4 +170,57 @@ def test_opening_the_picture_that_is_being_prefetched_does_not_encode_it_twice(t
     thread.join()
     assert answer.cached
     assert encodes == ["prefetch"]
+    engine.close()
+
+
+def test_names_for_a_waiting_user_and_names_in_spare_time_do_not_block_each_other(tmp_path):
+    """The user's thread needs what the spare one holds: it steps aside instead of holding it up for ever."""
+    engine = ModelEngine("tiny", cache=EmbeddingCache(disk_bytes=0))
+    many = Vocabulary.of([f"name {k}" for k in range(400)], "many")
+    begun, order = threading.Event(), []
+
+    def report(progress: Progress):
+        if progress.stage == "names":
+            begun.set()
+
+    def spare():
+        engine.run(EncodeText(many, spare=True), report, _never)
+        order.append("spare")
+
+    thread = threading.Thread(target=spare)
+    thread.start()
+    assert begun.wait(60)
+    engine.run(EncodeText(vocabulary()), _quiet, _never)
+    order.append("user")
+    thread.join(60)
+    assert not thread.is_alive()
+    assert set(order) == {"spare", "user"}
+    engine.close()
+
+
+def test_spare_time_work_rests_for_a_moment_after_a_prompt(tmp_path):
+    engine = ModelEngine("tiny", cache=EmbeddingCache(disk_bytes=0), quiet_s=3600.0)
+    near, far = str(picture_file(tmp_path, "a.png")), str(picture_file(tmp_path, "b.png", seed=1))
+    engine.run(EncodeText(vocabulary()), _quiet, _never)
+    engine.run(Predict(1, near, 1, Prompt.of([30.0, 20.0]), vocabulary().digest), _quiet, _never)
+    begun, stop = threading.Event(), threading.Event()
+    ended = []
+
+    def prefetch():
+        def report(progress: Progress):
+            if progress.stage == "encoding":
+                begun.set()
+
+        try:
+            engine.run(Encode(2, far, Priority.NEXT), report, stop.is_set)
+        except CancelledError:
+            ended.append("cancelled")
+
+    thread = threading.Thread(target=prefetch)
+    thread.start()
+    assert begun.wait(60)
+    assert engine.run(Encode(1, near), _quiet, _never).cached  # the user is served all the same
+    stop.set()
+    thread.join(60)
+    assert ended == ["cancelled"]  # it never got past its first layer
     engine.close()

@@ -6,10 +6,22 @@ import threading
 
 import pytest
 
-from ovsam_annotator.inference.messages import Encode, Encoded, Everything, Failed, Predict, Priority, SelectModel
+from ovsam_annotator.inference.messages import (
+    Encode,
+    Encoded,
+    EncodeText,
+    Everything,
+    Failed,
+    Predict,
+    Priority,
+    SelectModel,
+)
 from ovsam_annotator.inference.worker import InferenceWorker
 from ovsam_core.errors import CancelledError, PictureError
 from ovsam_core.prompts import Prompt
+from ovsam_core.vocabulary import Vocabulary
+
+from .builders import vocabulary
 
 
 class GatedEngine:
@@ -158,3 +170,30 @@ def test_closing_ends_what_runs_and_later_calls_do_nothing(qtbot, worker, engine
     worker.prefetch([Encode(1, "1.png", Priority.NEXT)])
     assert worker.closed
     assert len(engine.started) == 1
+
+
+def test_what_ranks_names_waits_until_they_are_encoded_in_either_lane(qtbot, worker, engine):
+    names = vocabulary()
+    worker.submit(EncodeText(names, spare=True))
+    qtbot.waitUntil(lambda: len(engine.started) == 1)
+    worker.submit(Predict(1, "a.png", 1, Prompt.of([1.0, 1.0]), names.digest))
+    worker.submit(Encode(1, "a.png"))
+    qtbot.waitUntil(lambda: len(engine.started) == 2)
+    assert isinstance(engine.started[1], Encode)  # the prompt waits, the picture does not
+    engine.gate.release(3)
+    qtbot.waitUntil(lambda: len(engine.started) == 3)
+    assert isinstance(engine.started[2], Predict)
+
+
+def test_newer_names_make_older_ones_worthless_but_not_those_that_are_waited_for(qtbot, worker, engine):
+    others = Vocabulary.of(["x", "y"], "others")
+    worker.submit(EncodeText(vocabulary()))
+    qtbot.waitUntil(lambda: len(engine.started) == 1)
+    worker.submit(EncodeText(others, spare=True))
+    qtbot.waitUntil(lambda: len(engine.started) == 2)
+    worker.submit(EncodeText(Vocabulary.of(["z"], "third"), spare=True))
+    qtbot.waitUntil(lambda: len(engine.started) == 3)  # the second one was cancelled, the first one still runs
+    answers = []
+    worker.answered.connect(answers.append)
+    engine.gate.release(2)
+    qtbot.waitUntil(lambda: len(answers) == 2)
