@@ -55,7 +55,7 @@ def _done(actions):
     return words.count("accepted") - words.count("undone")
 
 
-@pytest.mark.timeout(1200)  # ten programs are started, killed and started again
+@pytest.mark.timeout(120 * _KILLS)  # every program is started, killed and started again
 def test_a_kill_loses_at_most_the_last_action(folder):
     project = folder / "pictures.ovsam"
     rng = random.Random(4)
