@@ -76,6 +76,7 @@ def simulate(args: SimulateArgs) -> dict[str, Any]:
     sizes = {"all": run.objects} | {
         s: [o for o in run.objects if metrics.size_of(o.thing.area) == s] for s in ("small", "medium", "large")
     }
+    curve = [metrics.mean(o.ious[k] for o in run.objects) for k in range(args.clicks)]
     report: dict[str, Any] = {
         "system": system.name,
         "n": len(run.objects),
@@ -86,7 +87,8 @@ def simulate(args: SimulateArgs) -> dict[str, Any]:
             }
             for target in TARGETS
         },
-        "miou_at_clicks": [metrics.mean(o.ious[k] for o in run.objects)["mean"] for k in range(args.clicks)],
+        "miou_at_clicks": [one["mean"] for one in curve],
+        "se": {"miou_at_clicks": [one["se"] for one in curve]},
     }
     args.json.parent.mkdir(parents=True, exist_ok=True)
     args.json.write_text(json.dumps(report, indent=1), encoding="utf-8")
@@ -94,7 +96,8 @@ def simulate(args: SimulateArgs) -> dict[str, Any]:
         row = report[f"clicks_to_{round(target * 100)}"].get("all", {})
         if row:
             print(
-                f"IoU {target:.2f}: {row['mean']:.2f} clicks on average, {row['reached']:.0%} of {row['n']} get there"
+                f"IoU {target:.2f}: {row['mean']:.2f} ± {row['se'] or 0:.2f} clicks on average, "
+                f"{row['reached']:.0%} of {row['n']} get there"
             )
     return report
 

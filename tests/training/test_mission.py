@@ -151,6 +151,42 @@ def test_ablation_shares_chains_and_marks_the_papers_figures(tmp_path):
         ablate.main(replace(args, tables=("necks",)))
 
 
+def test_ablation_of_sams_decoder_and_of_synonyms(tmp_path):
+    """Table 4's rows through a detector's boxes: SAM, SAM with a fine-tuned decoder, and ours."""
+    data = coco_file(tmp_path, 2)
+    notes = json.loads(data.read_text())["annotations"]
+    boxes = [{k: a[k] for k in ("image_id", "category_id", "bbox")} | {"score": 0.9} for a in notes]
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+    args = ablate.AblateArgs(
+        data,
+        data,
+        tmp_path / "out",
+        model="tiny",
+        tables=("masks", "synonyms"),
+        classes="data",
+        vocabulary="coco",
+        distil_steps=1,
+        steps=2,
+        points=32,
+        device="cpu",
+        detections=tmp_path / "boxes.json",
+    )
+    args.teacher.sam_type = "toy"
+    ablate.main(args)
+    found = json.loads((tmp_path / "out" / "tables.json").read_text())
+    assert [row["row"] for row in found["masks"]] == ["SAM", "SAM, decoder fine-tuned", "OVSAM"]
+    for row in found["masks"]:
+        assert 0 <= row["AP"] <= 100
+        assert 0 < row["IoU"] < 100
+    assert found["masks"][0]["IoU"] != found["masks"][1]["IoU"]
+    assert len(list((tmp_path / "out" / "runs").iterdir())) == 2  # one chain for all rows, and SAM's decoder
+    nearest, mean = found["synonyms"]
+    assert nearest["IoU"] == mean["IoU"]
+    text = (tmp_path / "out" / "tables.md").read_text()
+    assert "| | IoU | AP | AP50 | AP75 | AP_S | AP_M | AP_L |" in text
+    assert "(quoted: 35.6)" in text
+
+
 def test_simulated_clicks(tmp_path):
     data = coco_file(tmp_path, 1)
     report = simulate(SimulateArgs(data, tmp_path / "s.json", model="tiny", clicks=3))
