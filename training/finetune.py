@@ -62,9 +62,9 @@ class FinetuneLoop(LoopArgs):
     """Length of the mask stage; see `LoopArgs`."""
 
     epochs: int = 1000
-    max_steps: int = 240
+    max_steps: int = 120
     batch_size: int = 4
-    validate_every: int = 60
+    validate_every: int = 40
     patience: int = 3
     log_every: int = 20
     keep: int = 1
