@@ -181,7 +181,7 @@ def play(program: Application, out: Path, theme: str) -> None:
     person.open("000000303818.jpg")
     person.click(*person.objects("000000303818.jpg")[0][1:])
     names = window.label_list.geometry()
-    mask = window.canvas.suggestion_rect().toAlignedRect()
+    mask = window.canvas.suggestion_rects()[0].toAlignedRect()
     mask.translate(window.canvas.viewport().mapTo(window, QPoint(0, 0)))
     person.keep("names", names.united(mask).adjusted(-12, -12, 12, 12).intersected(window.rect()))
 
