@@ -44,6 +44,24 @@ class MaskShape:
         height, width = self.pixels.shape
         return self.x, self.y, self.x + width, self.y + height
 
+    def part_boxes(self) -> list[tuple[int, int, int, int]]:
+        """Boxes (x1, y1, x2, y2) of the parts that do not hang together, the one with the largest area first.
+
+        The area is that within the outer outline, holes included.
+        """
+        if not self.loops:
+            return []
+        corners = np.concatenate(self.loops).astype(np.int64)  # (N, 2); all loops at once: crumbs come in thousands
+        starts = np.cumsum([0, *map(len, self.loops[:-1])])
+        following = np.roll(corners, -1, axis=0)
+        following[np.append(starts[1:], len(corners)) - 1] = corners[starts]
+        twice = np.add.reduceat(corners[:, 0] * following[:, 1] - corners[:, 1] * following[:, 0], starts)
+        boxes = np.hstack([np.minimum.reduceat(corners, starts), np.maximum.reduceat(corners, starts)])  # (loops, 4)
+        order = np.argsort(-twice, kind="stable")
+        # an outer outline runs clockwise on the screen, that of a hole the other way
+        found = boxes[order][twice[order] > 0].tolist()
+        return [(x1, y1, x2, y2) for x1, y1, x2, y2 in found]
+
     def contains(self, x: float, y: float) -> bool:
         """Whether the pixel under picture coordinates x, y belongs to the mask."""
         column, row = int(np.floor(x)) - self.x, int(np.floor(y)) - self.y

@@ -82,6 +82,7 @@ class Canvas(QGraphicsView):
         self._marks = PromptMarks()
         self._fresh: list[tuple[float, float, bool]] = []
         self._suggestion: ShapeStamp | None = None
+        self._suggestion_parts: list[tuple[int, int, int, int]] = []
         self._suggestion_name = ""
         self._hover: ShapeStamp | None = None
         self._hover_name = ""
@@ -150,6 +151,7 @@ class Canvas(QGraphicsView):
         self._selection, self._selected_stamps = (), {}
         self._marks, self._fresh = PromptMarks(), []
         self._suggestion = self._hover = self._cursor = None
+        self._suggestion_parts = []
         self._proposals = []
         self._vertices.set_rings("", ())
         self._tell_hidden()
@@ -184,10 +186,12 @@ class Canvas(QGraphicsView):
     def set_suggestion(self, suggestion: Suggestion | None) -> None:
         """Show the chosen candidate with a dashed outline."""
         self._hover = None
+        self._suggestion_parts = []
         if suggestion is None:
             self._suggestion = None
         else:
             self._suggestion = ShapeStamp(suggestion.candidates[suggestion.chosen].shape)
+            self._suggestion_parts = self._suggestion.shape.part_boxes()
             first = suggestion.preselected
             self._suggestion_name = suggestion.names[first].name if first is not None else ""
         self.viewport().update()
@@ -320,12 +324,10 @@ class Canvas(QGraphicsView):
         """Whether masks are still being composed in the background."""
         return self._overlay.busy
 
-    def suggestion_rect(self) -> QRectF:
-        """Box of the mask on show in viewport coordinates; empty without one."""
-        if self._suggestion is None or not self._suggestion.shape.loops:
-            return QRectF()
-        x1, y1, x2, y2 = self._suggestion.shape.box_xyxy
-        return self.viewportTransform().mapRect(QRectF(x1, y1, x2 - x1, y2 - y1))
+    def suggestion_rects(self) -> list[QRectF]:
+        """Boxes of the parts of the mask on show in viewport coordinates, the largest part first; none without one."""
+        view = self.viewportTransform()
+        return [view.mapRect(QRectF(x1, y1, x2 - x1, y2 - y1)) for x1, y1, x2, y2 in self._suggestion_parts]
 
     def hide_while_held(self, key: int) -> None:
         """Hide all masks until a key is let go."""

@@ -370,20 +370,24 @@ class MainWindow(QMainWindow):
         view = self.canvas.viewport()
         origin = view.mapTo(self, QPoint(0, 0))
         seen = QRectF(origin.x(), origin.y(), view.width(), view.height())
-        target = self.canvas.suggestion_rect().translated(QRectF(origin, seen.size()).topLeft())
+        parts = [part.translated(QPointF(origin)) for part in self.canvas.suggestion_rects()]
+        visible = [part.intersected(seen) for part in parts if part.intersects(seen)]
+        target = visible[0] if visible else QRectF()
         anchor_y: float | None = None
         if self._anchor is not None:
             at = self.canvas.viewportTransform().map(QPointF(*self._anchor)) + QPointF(origin)
             anchor_y = at.y()
             if target.isEmpty():
                 target = QRectF(at.x() - 12, at.y() - 12, 24, 24)
-        target = target.intersected(seen)
+            target = target.intersected(seen)
         if target.isEmpty():
             target = QRectF(seen.center().x(), seen.center().y(), 1, 1)
         whole = self.rect().adjusted(0, self.menuBar().height(), 0, -self.statusBar().height())
         bounds = [_box(seen.adjusted(4, 4, -4, -4)), _box(QRectF(whole))]
         was = _box(QRectF(names.geometry())) if names.isVisible() else None
-        place = place_beside((names.width(), names.height()), _box(target), bounds, anchor_y, was)
+        place = place_beside(
+            (names.width(), names.height()), _box(target), bounds, anchor_y, was, [_box(p) for p in visible[1:]]
+        )
         names.move(round(place.x), round(place.y))
 
     # --- local commands ------------------------------------------------------------------------------------------

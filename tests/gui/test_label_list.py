@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, QRect, Qt
 from PySide6.QtWidgets import QApplication, QWidget
 
-from ovsam_annotator.views.data import SearchRow
+from ovsam_annotator.model.shapes import pixel_shape
+from ovsam_annotator.views.data import CandidateRow, NameRow, SearchRow, Suggestion
 from ovsam_annotator.views.label_list import LabelList
 from ovsam_annotator.views.main_window import MainWindow
 
@@ -139,7 +141,7 @@ def test_the_list_lies_in_the_window_and_not_on_the_mask(window, box):
     answer = suggestion(x=x, y=y, width=width, height=height)
     window.canvas.set_suggestion(answer)
     window.label_list.show_suggestion(answer, [(x + width / 2, y + height / 2)])
-    mask = window.canvas.suggestion_rect().toAlignedRect()
+    mask = window.canvas.suggestion_rects()[0].toAlignedRect()
     mask.translate(window.canvas.viewport().mapTo(window, QPoint(0, 0)))
     assert not window.label_list.geometry().intersects(mask)
     assert QRect(QPoint(0, 0), window.size()).contains(window.label_list.geometry())
@@ -150,6 +152,30 @@ def test_the_list_follows_a_zoom(window):
     window.canvas.set_suggestion(answer)
     window.label_list.show_suggestion(answer, [(190, 120)])
     window.canvas.zoom_by(1.6)
-    mask = window.canvas.suggestion_rect().toAlignedRect()
+    mask = window.canvas.suggestion_rects()[0].toAlignedRect()
     mask.translate(window.canvas.viewport().mapTo(window, QPoint(0, 0)))
     assert not window.label_list.geometry().intersects(mask)
+
+
+def test_far_crumbs_do_not_push_the_list_away_and_are_not_covered(window):
+    pixels = np.zeros((240, 390), bool)
+    pixels[90:150, 40:110] = True  # the main part
+    pixels[5:9, 5:9] = pixels[230:236, 380:386] = pixels[100:108, 150:158] = True  # crumbs, one right beside it
+    shape = pixel_shape(pixels)
+    assert shape.part_boxes()[0] == (40, 90, 110, 150)
+    answer = Suggestion((CandidateRow(shape, 0.9),), (NameRow("e:cat", "cat", 0.8),))
+    window.canvas.set_suggestion(answer)
+    window.label_list.show_suggestion(answer, [(75, 120)])
+    origin = window.canvas.viewport().mapTo(window, QPoint(0, 0))
+    parts = [rect.translated(origin).toAlignedRect() for rect in window.canvas.suggestion_rects()]
+    names = window.label_list.geometry()
+    assert not any(names.intersects(part) for part in parts)
+    assert QRect(QPoint(0, 0), window.size()).contains(names)
+    beside = parts[0].adjusted(-80, -80, 80, 80)
+    assert names.intersects(beside)
+
+
+def test_a_hole_is_no_part_of_a_mask():
+    ring = np.ones((9, 9), bool)
+    ring[3:6, 3:6] = False
+    assert pixel_shape(ring).part_boxes() == [(0, 0, 9, 9)]

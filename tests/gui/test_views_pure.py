@@ -121,6 +121,22 @@ def test_the_list_stays_on_screen_and_off_the_mask_when_there_is_room(x, y, widt
     assert place.overlap(target) == 0 or not free
 
 
+@given(st.lists(st.tuples(st.floats(0, 990), st.floats(0, 690)), max_size=8), st.floats(0, 900), st.floats(0, 650))
+def test_the_list_stays_on_screen_and_off_the_main_part_whatever_crumbs_there_are(crumbs, x, y):
+    target = Box(x, y, 100, 50)
+    others = [Box(a, b, 6, 6) for a, b in crumbs]
+    place = place_beside((250, 280), target, [VIEW], others=others)
+    assert place.inside(VIEW) == place
+    assert place.overlap(target) == 0
+
+
+def test_the_list_slides_past_a_crumb_instead_of_leaving_the_mask():
+    target, crumb = Box(300, 300, 100, 100), Box(450, 340, 20, 20)
+    place = place_beside((250, 280), target, [VIEW], others=[crumb, Box(5, 5, 4, 4)])
+    assert place.overlap(crumb) == place.overlap(target) == 0
+    assert place.overlap(Box(250, 250, 200, 200)) > 0
+
+
 def test_a_mask_over_the_whole_canvas_sends_the_list_to_the_window():
     canvas, window = Box(200, 0, 800, 700), Box(0, 0, 1300, 700)
     place = place_beside((250, 280), canvas, [canvas, window])
