@@ -77,7 +77,7 @@ def test_what_is_no_picture_is_refused(bad):
 def test_coordinates_come_back(box, sx, sy):
     xyxy = np.array([box], np.float32)
     there = to_input(xyxy, (sx, sy))
-    np.testing.assert_allclose(there[0], xyxy[0] * [sx, sy, sx, sy], rtol=1e-5)
+    np.testing.assert_allclose(there[0], xyxy[0] * [sx, sy, sx, sy], rtol=1e-5, atol=1e-30)
     np.testing.assert_allclose(to_original(there, (sx, sy)), xyxy, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(to_original(there[:, :2], (sx, sy)), xyxy[:, :2], rtol=1e-4, atol=1e-4)
 
