@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QCoreApplication, QEvent, Qt, Signal
-from PySide6.QtGui import QKeyEvent, QKeySequence
+from PySide6.QtCore import QCoreApplication, QEvent, QSize, Qt, Signal
+from PySide6.QtGui import QFont, QFontInfo, QFontMetrics, QKeyEvent, QKeySequence
 from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from ovsam_annotator.views.commands import COMMANDS
@@ -24,7 +24,8 @@ _MOUSE = (
     ("Click off the object", "right button"),
     ("Box", "left drag"),
     ("Select", "Ctrl+click"),
-    ("Pan", "Space+drag, middle drag"),
+    ("Pan", "Space+drag"),
+    ("Pan as well", "middle drag"),
     ("Zoom", "wheel"),
     ("Crosshair", "arrow keys"),
     ("Accept name 1 to 9", "1 … 9"),
@@ -45,7 +46,8 @@ class CheatSheet(QFrame):
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         inner = QWidget()
         columns = QHBoxLayout(inner)
-        columns.setSpacing(22)
+        columns.setContentsMargins(0, 0, 0, 0)
+        columns.setSpacing(16)
         for i, menus in enumerate(_COLUMNS):
             column = QVBoxLayout()
             column.setSpacing(3)
@@ -54,10 +56,7 @@ class CheatSheet(QFrame):
             for menu in menus:
                 rows = []
                 for command in COMMANDS:
-                    texts = [
-                        QKeySequence(k).toString(QKeySequence.SequenceFormat.NativeText)
-                        for k in keys[command.command_id]
-                    ]
+                    texts = _shown(keys[command.command_id])
                     if command.menu == menu and texts:
                         rows.append((QCoreApplication.translate("Command", command.text).rstrip("…"), ", ".join(texts)))
                 self._section(column, QCoreApplication.translate("Menu", menu), rows)
@@ -71,29 +70,39 @@ class CheatSheet(QFrame):
         foot = QLabel(self.tr("Any key closes this. File › Keyboard shortcuts… changes the keys."))
         foot.setObjectName("faint")
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(18, 14, 18, 14)
+        layout.setContentsMargins(18, 12, 12, 10)
         layout.addWidget(area, 1)
         layout.addWidget(foot)
-        self.setGeometry(parent.rect().adjusted(24, 24, -24, -24))
+        room = parent.rect().adjusted(12, 12, -12, -12)
+        inside = layout.contentsMargins()
+        wanted = inner.sizeHint() + QSize(inside.left() + inside.right(), inside.top() + inside.bottom())
+        wanted += QSize(24, foot.sizeHint().height() + 24)  # a scroll bar's width beside, and some air
+        self.resize(wanted.boundedTo(room.size()))
+        self.move(room.center() - self.rect().center())
         self.show()
         self.raise_()
         self.setFocus(Qt.FocusReason.PopupFocusReason)
 
     def _section(self, column: QVBoxLayout, title: str, rows: Sequence[tuple[str, str]]) -> None:
+        small = QFont(self.font())
+        small.setPointSizeF(QFontInfo(small).pointSizeF() * 0.9)  # all of it fits a window of 1280 × 720
+        bold = QFont(small)
+        bold.setBold(True)
         head = QLabel(title)
-        font = head.font()
-        font.setBold(True)
-        head.setFont(font)
+        head.setFont(bold)
         column.addWidget(head)
         grid = QGridLayout()
-        grid.setHorizontalSpacing(12)
-        grid.setVerticalSpacing(2)
+        grid.setHorizontalSpacing(8)
+        grid.setVerticalSpacing(1)
         for i, (text, key) in enumerate(rows):
-            label = QLabel(key)
+            words, label = QLabel(text), QLabel(key)
+            words.setFont(small)
+            label.setFont(small)
             label.setObjectName("key")
-            grid.addWidget(QLabel(text), i, 0)
+            grid.addWidget(words, i, 0)
             grid.addWidget(label, i, 1, Qt.AlignmentFlag.AlignLeft)
         grid.setColumnStretch(0, 1)
+        grid.setColumnMinimumWidth(1, QFontMetrics(small).horizontalAdvance("Ctrl+Shift+Z, Ctrl+Y") * 7 // 8)
         column.addLayout(grid)
         column.addSpacing(8)
 
@@ -115,3 +124,9 @@ class CheatSheet(QFrame):
         self.hide()
         self.closed.emit()
         self.deleteLater()
+
+
+def _shown(keys: Sequence[str]) -> list[str]:
+    """Keys as the platform writes them; the key pad's Enter goes without saying beside Return."""
+    told = [key for key in keys if not (key.endswith("Enter") and key.replace("Enter", "Return") in keys)]
+    return [QKeySequence(key).toString(QKeySequence.SequenceFormat.NativeText) for key in told]

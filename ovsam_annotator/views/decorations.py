@@ -160,22 +160,33 @@ def paint_names(
     scale, dx, dy = view.m11(), view.dx(), view.dy()
     taken: dict[int, list[QRectF]] = {}  # plates by rows of their own height: few neighbours to compare
     written = 0
+    named = []
     for item in objects[: 4 * limit]:
         x1, y1, x2, y2 = item.shape.box_xyxy
-        wide, high = (x2 - x1) * scale, (y2 - y1) * scale
-        if written >= limit or wide < 24 or high < height * 0.8 or not item.name:
-            continue
+        if (x2 - x1) * scale >= 24 and (y2 - y1) * scale >= height * 0.8 and item.name:
+            named.append(item)
+    # the largest get names; of these the smaller choose first, since the larger have more places to go to
+    for item in (*reversed(named[:limit]), *named[limit:]):
+        if written >= limit:
+            break
+        x1, y1, x2, y2 = item.shape.box_xyxy
+        wide = (x2 - x1) * scale
         text = f"🔒 {item.name}" if item.locked else item.name
         width = metrics.horizontalAdvance(text) + 10
         if width > max(wide + 20, 60):
             text = metrics.elidedText(text, Qt.TextElideMode.ElideRight, max(wide + 10, 50))
             width = metrics.horizontalAdvance(text) + 10
-        left = min(max(x1 * scale + dx, area.left() + 2), area.right() - width - 2)
-        top = min(max(y1 * scale + dy, area.top() + 2), area.bottom() - height - 2)
-        plate = QRectF(left, top, width, height)
-        row = int(top // height)
-        near = [other for k in (row - 1, row, row + 1) for other in taken.get(k, ())]
-        if any(plate.intersects(other) for other in near):
+        # over the mask's topmost pixel, so that it is clear whose name it is; else at the foot of the mask, or inside
+        tip = (x1 + int(item.shape.pixels[0].argmax())) * scale + dx
+        left = min(max(tip - 8, area.left() + 2), area.right() - width - 2)
+        for edge in (y1 * scale + dy - height, y2 * scale + dy, y1 * scale + dy):
+            top = min(max(edge, area.top() + 2), area.bottom() - height - 2)
+            plate = QRectF(left, top, width, height)
+            row = int(top // height)
+            near = [other for k in (row - 1, row, row + 1) for other in taken.get(k, ())]
+            if not any(plate.intersects(other) for other in near):
+                break
+        else:
             continue
         taken.setdefault(row, []).append(plate)
         written += 1

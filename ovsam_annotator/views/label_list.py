@@ -91,6 +91,7 @@ class LabelList(QFrame):
 
     def _make_view(self) -> QListView:
         view = QListView()
+        view.setObjectName("names")
         view.setAccessibleName(self.tr("Names, best first"))
         view.setModel(self._model)
         self._delegate = NameDelegate(view)

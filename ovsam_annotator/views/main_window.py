@@ -217,7 +217,7 @@ class MainWindow(QMainWindow):
 
     def set_device(self, model: str, device: str, detail: str = "") -> None:
         """Model and device in the status bar."""
-        self._status.device.setText(f"{model} · {device}")
+        self._status.device.setText(" · ".join(part for part in (model, device) if part))
         self._status.device.setToolTip(detail)
         self._status.device.setVisible(bool(model))
 

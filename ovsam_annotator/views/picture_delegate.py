@@ -93,7 +93,7 @@ class PictureDelegate(QStyledItemDelegate):
         line = metrics.height()
         top = rect.center().y() - line * 1.1
         width = rect.right() - left - 8
-        name = metrics.elidedText(row.name, Qt.TextElideMode.ElideMiddle, round(width))
+        name = metrics.elidedText(row.name.rpartition("/")[2], Qt.TextElideMode.ElideMiddle, round(width))
         painter.drawText(QRectF(left, top, width, line * 1.2), Qt.AlignmentFlag.AlignVCenter, name)
         sign = QRectF(left, top + line * 1.3, line * 0.75, line * 0.75)
         if chosen:
@@ -107,7 +107,8 @@ class PictureDelegate(QStyledItemDelegate):
         faint.setAlpha(190)
         painter.setPen(QColor("#ff8a70") if row.missing and not chosen else faint)
         detail = self._detail(row)
-        detail_rect = QRectF(sign.right() + 6, top + line * 1.1, width - line, line * 1.15)
+        room = width - line - (12 if row.encode is not EncodeState.NONE else 0)  # the square at the right stays free
+        detail_rect = QRectF(sign.right() + 6, top + line * 1.1, room, line * 1.15)
         detail = metrics.elidedText(detail, Qt.TextElideMode.ElideRight, round(detail_rect.width()))
         painter.drawText(detail_rect, Qt.AlignmentFlag.AlignVCenter, detail)
         self._encode(painter, QRectF(rect.right() - 14, rect.bottom() - 14, 8, 8), row.encode, faint)

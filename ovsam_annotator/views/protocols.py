@@ -358,7 +358,9 @@ class MainWindowView(Protocol):
     @property
     def command(self) -> SignalInstance: ...  # command id: str, see `commands.COMMANDS`; purely visual ones stay inside
     @property
-    def paths_opened(self) -> SignalInstance: ...  # paths: tuple[str, ...]; dropped, or chosen on the start page
+    def paths_opened(
+        self,
+    ) -> SignalInstance: ...  # paths: tuple[str, ...]; dropped on the window, or chosen on the start page
     @property
     def sample_asked(self) -> SignalInstance: ...  # the start page's sample project
     @property

@@ -69,7 +69,14 @@ class StartPage(QWidget):
             ("file", self.tr("Open a project, a picture or a COCO file…"), self.tr("Ctrl+Shift+O"), self.file_asked),
             ("sample", self.tr("Try the sample project"), "", self.sample_asked),
         ):
-            button = QPushButton(f"  {text}" + (f"    {hint}" if hint else ""))
+            button = QPushButton(f"  {text}")
+            if hint:
+                keys = QLabel(hint)
+                keys.setObjectName("faint")
+                keys.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+                inside = QHBoxLayout(button)
+                inside.setContentsMargins(14, 0, 14, 0)
+                inside.addWidget(keys, 0, Qt.AlignmentFlag.AlignRight)
             self._cards[name] = button
             button.setObjectName("card")
             button.setIconSize(QSize(26, 26))
@@ -82,7 +89,7 @@ class StartPage(QWidget):
         body.addWidget(drop)
         body.addStretch(1)
         layout = QHBoxLayout(self)
-        layout.setContentsMargins(24, 32, 24, 24)
+        layout.setContentsMargins(24, 48, 24, 24)
         layout.addStretch(1)
         layout.addWidget(inner, 8)
         layout.addStretch(1)

@@ -67,7 +67,9 @@ QToolTip { color: %(text)s; background: %(tip)s; border: 1px solid %(line)s; pad
 #chip QLabel { color: #f4f4f4; }
 #chip[failed="true"] { background: rgba(140, 28, 20, 235); }
 #labelList { background: %(window)s; border: 1px solid %(line)s; border-radius: 8px; }
-#labelList QListView { background: transparent; }
+#names { background: transparent; }
+#found::item { padding: 3px 4px; }
+QDialogButtonBox { dialogbuttonbox-buttons-have-icons: 0; }
 #faint { color: %(faint)s; }
 #title { font-size: 20pt; font-weight: 600; }
 #message { border-radius: 6px; background: %(alternate)s; border: 1px solid %(line)s; }
