@@ -198,6 +198,11 @@ class NavigationController(QObject):
                 return
         self.hint_changed.emit("No further picture needs work in this direction")
 
+    def following(self) -> tuple[int, ...]:
+        """Ids of the other visible pictures in the order of the list, beginning after the open one, round its end."""
+        before = tuple(self._neighbours(-1)) if self._current is not None else ()
+        return (*self._neighbours(1), *reversed(before))
+
     def _neighbours(self, by: int) -> Iterator[int]:
         """Visible pictures after (+1) or before (-1) the open one, nearest first."""
         session = self._session
@@ -395,6 +400,8 @@ class NavigationController(QObject):
                 ]
             )
             self._pictures.set_current(self._current)
+            if self._current is not None and self._current not in session.pictures:
+                self._leave(session)
             return
         document = session.document
         put = []
@@ -410,6 +417,17 @@ class NavigationController(QObject):
                 self._read_row(session, picture, encode, missing=missing)
         if put:
             self._pictures.put_rows(put)
+
+    def _leave(self, session: Session) -> None:
+        """The open picture was taken out of the project: show another one."""
+        self.opening.emit()
+        self._current = None
+        session.show(None)
+        self._canvas.show_picture(None)
+        self._canvas.set_encode_state(data.EncodeState.READY)
+        first = next(iter(session.pictures), None)
+        if first is not None:
+            self.open(first)
 
     def _read_row(self, session: Session, picture: PictureRow, encode: data.EncodeState, *, missing: bool) -> None:
         names = {row.uid: row.name for row in session.classes}

@@ -18,9 +18,9 @@ from ovsam_core.pictures import PICTURE_SUFFIXES, picture_key
 from ovsam_core.store import SUFFIX, Project
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-__all__ = ["Opened", "find_moved", "open_paths", "open_sample", "pictures_below"]
+__all__ = ["Opened", "find_moved", "open_paths", "open_sample", "pictures_among", "pictures_below"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +53,21 @@ def pictures_below(folder: Path) -> list[Path]:
             if os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES and not name.startswith(".")  # noqa: PTH122
         ]
     return [Path(path) for path in natsorted(found)]
+
+
+def pictures_among(paths: Iterable[Path]) -> list[Path]:
+    """The pictures among files, and those in folders; other files are left out.
+
+    Raises:
+        StoreError: a folder cannot be read.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found += pictures_below(path)
+        elif path.suffix.lower() in PICTURE_SUFFIXES:
+            found.append(path)
+    return found
 
 
 def find_moved(folder: Path, name: str, key: str) -> Path | None:

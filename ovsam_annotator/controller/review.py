@@ -11,11 +11,25 @@ from ovsam_annotator.controller import rows
 from ovsam_annotator.views import data
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
     from ovsam_annotator.controller.session import Session
     from ovsam_annotator.views.protocols import CanvasView, ReviewView
-    from ovsam_core.store import ObjectState, PictureState
+    from ovsam_core.store import ObjectState, PictureState, Project
 
-__all__ = ["ReviewController"]
+__all__ = ["ReviewController", "next_open_picture"]
+
+
+def next_open_picture(project: Project, ids: Iterable[int]) -> int | None:
+    """The first of these pictures with an object that is still open; on the store's thread."""
+    counts = project.picture_counts()
+    for picture in ids:
+        count = counts.get(picture)
+        if count is None or count.objects == count.approved:
+            continue
+        if any(summary.state == "open" for summary in project.summaries(picture)):
+            return picture
+    return None
 
 
 class ReviewController(QObject):
@@ -24,19 +38,32 @@ class ReviewController(QObject):
     Args:
         canvas: brings the object into view.
         view: the bar that says what is under review.
+        following: ids of the other pictures in the order of the list, beginning after the open one, round its end.
 
     Attributes:
         next_picture_asked: every object of this picture is decided.
+        picture_asked: (picture id) it holds the next open object.
         active_changed: review mode was entered or left.
+        told: text for the status line.
     """
 
     next_picture_asked = Signal()
+    picture_asked = Signal(int)
     active_changed = Signal(bool)
+    told = Signal(str)
 
-    def __init__(self, *, canvas: CanvasView, view: ReviewView, parent: QObject | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        canvas: CanvasView,
+        view: ReviewView,
+        following: Callable[[], Sequence[int]],
+        parent: QObject | None = None,
+    ) -> None:
         super().__init__(parent)
         self._canvas = canvas
         self._view = view
+        self._following = following
         self._session: Session | None = None
         self._active = False
 
@@ -81,6 +108,29 @@ class ReviewController(QObject):
         session.put_picture(f"Picture {rows.state_text(state)}", replace(picture, state=state))
         self.next_picture_asked.emit()
 
+    def next_open(self) -> None:
+        """Go to the next object of the project that nobody has decided on; review mode begins where it is off."""
+        session = self._session
+        if session is None or session.document is None:
+            return
+        if not self._active:
+            self.toggle()
+            if session.document.selection:
+                return
+        if self._next():
+            return
+        ids = self._following()
+
+        def done(picture: int | None) -> None:
+            if self._session is not session:
+                return
+            if picture is None:
+                self.told.emit("Every object of the pictures in the list is decided")
+            else:
+                self.picture_asked.emit(picture)
+
+        session.store.read(lambda project: next_open_picture(project, ids), done)
+
     def removed(self) -> None:
         """The selected object was deleted: go on."""
         if self._active:
@@ -92,11 +142,11 @@ class ReviewController(QObject):
             self._next()
         self._show()
 
-    def _next(self) -> None:
-        """Select the next object that is still open; after the last one ask for the next picture."""
+    def _next(self) -> bool:
+        """Select the next open object of this picture; False where there is none, and nothing is selected then."""
         session = self._session
         if not self._active or session is None or session.document is None:
-            return
+            return False
         items = list(session.document)
         chosen = session.document.selection
         start = next((k + 1 for k, item in enumerate(items) if chosen and item.uid == chosen[-1]), 0)
@@ -105,8 +155,9 @@ class ReviewController(QObject):
                 session.select([item.uid])
                 x1, y1, x2, y2 = item.shape.box_xyxy
                 self._canvas.show_box((float(x1), float(y1), float(x2), float(y2)))
-                return
+                return True
         session.select(())
+        return False
 
     def _show(self, *_: object) -> None:
         session = self._session

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Signal
 
+from ovsam_annotator.controller.additions import ADDED, AdditionsController
 from ovsam_annotator.controller.annotation import AnnotationController
 from ovsam_annotator.controller.batch import BatchController
 from ovsam_annotator.controller.classes import ClassesController
@@ -27,6 +28,7 @@ from ovsam_annotator.controller.store_service import StoreService
 from ovsam_annotator.inference.messages import Encoded, Failed, ModelReady, SelectModel
 from ovsam_annotator.model.editing import Overlap
 from ovsam_annotator.views import data
+from ovsam_core.store import SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -83,6 +85,7 @@ class Workspace(QObject):
         self.preferences = preferences
         self.session: Session | None = None
         self._opening = False
+        self._at_start = True
         self._tool = data.Tool.PROMPT
         canvas = window.canvas
         self.annotation = AnnotationController(
@@ -101,7 +104,9 @@ class Workspace(QObject):
         )
         self.classes = ClassesController(view=window.classes, names=self.names, runner=runner, parent=self)
         self.history = HistoryController(view=window.history, parent=self)
-        self.review = ReviewController(canvas=canvas, view=window.review, parent=self)
+        self.review = ReviewController(
+            canvas=canvas, view=window.review, following=self.navigation.following, parent=self
+        )
         self.exchange = ExchangeController(window=window, runner=runner, parent=self)
         self.proposals = ProposalsController(
             window=window, segmenter=segmenter, provenance=self.annotation.provenance, parent=self
@@ -110,6 +115,7 @@ class Workspace(QObject):
             window=window, segmenter=segmenter, runner=runner, provenance=self.annotation.provenance, parent=self
         )
         self.report = ReportController(view=window.report, parent=self)
+        self.additions = AdditionsController(window=window, runner=runner, parent=self)
         self.annotation.lookup = self.names.entry
         self._commands = self._command_table()
         self._connect(answers)
@@ -121,7 +127,7 @@ class Workspace(QObject):
     def _connect(self, answers: SignalInstance) -> None:
         window = self._window
         window.command.connect(self.run_command)
-        window.paths_opened.connect(self.open)
+        window.paths_opened.connect(self._take_paths)
         window.sample_asked.connect(self.open_samples)
         window.model_chosen.connect(self.choose_model)
         window.save_retry_asked.connect(self._retry_save)
@@ -148,6 +154,9 @@ class Workspace(QObject):
         self.history.told.connect(window.set_hint)
         self.proposals.told.connect(window.set_hint)
         self.review.next_picture_asked.connect(lambda: self.navigation.step(1))
+        self.additions.added.connect(self.navigation.open)
+        self.review.picture_asked.connect(self.navigation.open)
+        self.review.told.connect(window.set_hint)
         self.review.active_changed.connect(lambda on: window.set_checked("review.toggle", checked=on))
         self.preferences.hover_changed.connect(self._set_hover)
         self.preferences.overlap_changed.connect(self._set_overlap)
@@ -157,7 +166,7 @@ class Workspace(QObject):
         table: dict[str, Callable[[], Any]] = {
             "file.open_folder": lambda: self._open_asked(w.ask_open_folder()),
             "file.open_file": lambda: self._open_asked(w.ask_open_file("Open", _OPEN_PATTERNS)),
-            "file.start": lambda: w.show_start(self.preferences.recent()),
+            "file.start": self._show_start,
             "file.save": self._save_now,
             "file.import": self.exchange.ask_import,
             "file.export": self.exchange.ask_export,
@@ -199,6 +208,7 @@ class Workspace(QObject):
             "model.batch": self.batch.ask,
             "model.hover": lambda: self._set_hover(not a.hover),
             "review.toggle": r.toggle,
+            "review.next": r.next_open,
             "review.approve": lambda: r.decide("approved"),
             "review.fix": lambda: r.decide("needs_work"),
             "review.exclude": self._review_delete,
@@ -241,6 +251,18 @@ class Workspace(QObject):
         if paths:
             self._open(lambda: open_paths([Path(p) for p in paths]), str(paths[0]))
 
+    def _take_paths(self, paths: Sequence[str]) -> None:
+        """Dropped on the window, or chosen on the start page: pictures and folders join the project that is on show."""
+        kinds = {Path(path).suffix.lower() for path in paths}
+        if self.session is None or self._at_start or kinds & {SUFFIX, ".json"}:
+            self.open(paths)
+        else:
+            self.additions.add([Path(path) for path in paths])
+
+    def _show_start(self) -> None:
+        self._at_start = True
+        self._window.show_start(self.preferences.recent())
+
     def open_samples(self) -> None:
         """Open the sample project."""
         self._open(lambda: open_sample(self._samples), "the samples")
@@ -280,7 +302,7 @@ class Workspace(QObject):
     def _open_refused(self, error: Exception) -> None:
         self._opening = False
         self._window.set_hint("")
-        self._window.show_start(self.preferences.recent())
+        self._show_start()
         self._window.show_message(data.Message("open", f"Cannot be opened: {error}", level="error"))
         self.open_failed.emit(str(error))
 
@@ -288,7 +310,8 @@ class Workspace(QObject):
         self._leave_picture()
         self.session = None
         self.batch.attach(None)
-        for part in (self.exchange, self.proposals, self.review, self.history, self.classes, self.objects, self.report):
+        parts = (self.exchange, self.proposals, self.review, self.history, self.classes, self.objects, self.report)
+        for part in (*parts, self.additions):
             part.attach(None)
         self.names.attach(None)
         self._names_ready("")
@@ -315,9 +338,11 @@ class Workspace(QObject):
         self.proposals.attach(session)
         self.batch.attach(session, settings.get("batch"))
         self.report.attach(session)
+        self.additions.attach(session)
         self.navigation.attach(session, found.facts.list_rows)
         self.names.attach(session, str(settings.get("vocabulary", DEFAULT_VOCABULARY)))
         path = found.project.path
+        self._at_start = False
         self._window.show_work()
         self._window.set_title(path.stem)
         self._window.set_saved(*_first_chip(session))
@@ -576,6 +601,8 @@ class Workspace(QObject):
             self.navigation.retry()
         elif key == "batch":
             self.batch.resume()
+        elif key == ADDED:
+            self.additions.undo()
 
     def _tell(self, text: str, level: str = "info", key: str = "told") -> None:
         if level == "info" and key == "told":

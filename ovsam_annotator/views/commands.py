@@ -128,6 +128,7 @@ _REVIEW = (
     Command("review.approve", "Approve object", ("Y",), "Review", separator=True),
     Command("review.fix", "Object needs work", ("U",), "Review"),
     Command("review.exclude", "Delete object in review", ("X",), "Review"),
+    Command("review.next", "Next open object, on any picture", ("J",), "Review"),
     Command("review.approve_picture", "Approve picture", ("Shift+Y",), "Review", separator=True),
     Command("review.fix_picture", "Picture needs work", ("Shift+U",), "Review"),
     Command("review.exclude_picture", "Exclude picture", ("Shift+X",), "Review"),

@@ -130,6 +130,32 @@ def test_review_walks_through_objects_and_pictures(driver, folder):
     assert driver.document.picture.id == 2
 
 
+def test_the_queue_leads_to_open_objects_on_any_picture(driver, folder):
+    driver.open(folder)
+    for k in range(3):
+        if k != 1:
+            driver.point(60, 60)
+            driver.key(Qt.Key.Key_1)
+        if k < 2:
+            driver.next_picture()
+    driver.settle()
+    assert driver.document.picture.id == 3
+    driver.key(Qt.Key.Key_J)
+    assert driver.workspace.review.active
+    assert len(driver.document.selection) == 1
+    driver.key(Qt.Key.Key_Y)
+    driver.settle()
+    with driver.signal(driver.workspace.navigation.opened):
+        driver.key(Qt.Key.Key_J)
+    assert driver.document.picture.id == 1  # round the end of the list, past the picture without objects
+    assert len(driver.document.selection) == 1
+    driver.key(Qt.Key.Key_Y)
+    driver.settle()
+    with driver.signal(driver.workspace.review.told) as told:
+        driver.key(Qt.Key.Key_J)
+    assert "decided" in told.args[0]
+
+
 def test_classes_are_renamed_merged_and_deleted_everywhere(driver, folder):
     driver.open(folder)
     for x, key in ((40, Qt.Key.Key_1), (100, Qt.Key.Key_2), (160, Qt.Key.Key_3)):

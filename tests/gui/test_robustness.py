@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
+from contextlib import closing
 
 import pytest
 from PySide6.QtCore import Qt
@@ -11,6 +13,7 @@ from PySide6.QtCore import Qt
 from ovsam_annotator.inference.child import ChildSettings
 from ovsam_annotator.inference.process import ProcessEngine
 from ovsam_annotator.views.data import EncodeState
+from ovsam_core.errors import StoreError
 from ovsam_core.store import Project
 
 from .builders import picture_file
@@ -144,3 +147,95 @@ def test_a_moved_picture_is_found_again_by_its_content(driver, folder):
     assert len(driver.document) == 1
     driver.settle()
     assert driver.project.picture(1).path == "deeper/renamed.png"
+
+
+def test_a_folder_without_permission_says_so(driver, folder, tmp_path, monkeypatch):
+    shut = tmp_path / "shut"
+    shut.mkdir()
+    real = os.scandir
+
+    def scandir(path):  # the tests may run as a user whom no permission stops
+        if str(path) == str(shut):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with driver.signal(driver.workspace.open_failed) as failed:
+        driver.workspace.open([str(shut)])
+    assert "shut" in failed.args[0]
+    assert "Permission denied" in failed.args[0]
+    assert not list(shut.iterdir())
+    driver.open(folder)
+
+
+def test_a_folder_that_cannot_be_written_says_so(driver, folder, tmp_path, monkeypatch):
+    real = sqlite3.connect
+
+    def connect(path, *arguments, **options):
+        if "fixed" in str(path):
+            raise sqlite3.OperationalError("unable to open database file")
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    place = tmp_path / "fixed"
+    place.mkdir()
+    picture_file(place)
+    with driver.signal(driver.workspace.open_failed) as failed:
+        driver.workspace.open([str(place)])
+    assert "fixed" in failed.args[0]
+    driver.open(folder)
+
+
+def test_a_full_disk_is_told_once_and_nothing_is_lost(driver, folder, monkeypatch):
+    driver.open(folder)
+    store = driver.workspace.session.store
+    store.retry_s = 0.01
+    real, left = driver.project.apply, [5]
+
+    def apply(change):
+        if left[0]:
+            left[0] -= 1
+            raise StoreError("the disk is full") from sqlite3.OperationalError("database or disk is full")
+        return real(change)
+
+    monkeypatch.setattr(driver.project, "apply", apply)
+    told = []
+    store.save_failed.connect(told.append)
+    for x in (40, 120):
+        driver.point(x, 60)
+        driver.key(Qt.Key.Key_1)
+    assert len(driver.document) == 2  # the person goes on
+    driver.settle()
+    assert told == ["the disk is full"]
+    assert len(driver.project.objects(1)) == 2
+
+
+@pytest.mark.parametrize("version", [1_000_000, 0])
+def test_a_project_of_another_version_is_refused_and_left_as_it_is(driver, folder, tmp_path, version):
+    path = tmp_path / "other.ovsam"
+    with Project.create(path) as project:
+        project.add_pictures([folder / "0.png"])
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version = {version}")
+        connection.commit()
+    before = path.read_bytes()
+    with driver.signal(driver.workspace.open_failed) as failed:
+        driver.workspace.open([str(path)])
+    assert "other.ovsam" in failed.args[0]
+    assert "schema" in failed.args[0]
+    assert path.read_bytes() == before
+    driver.open(folder)
+
+
+def test_a_picture_that_vanishes_after_labelling_keeps_its_objects(driver, folder):
+    driver.open(folder)
+    driver.point(60, 40)
+    driver.key(Qt.Key.Key_1)
+    driver.settle()
+    driver.next_picture()
+    (folder / "0.png").unlink()
+    driver.open(folder / "pictures.ovsam")
+    with driver.signal(driver.workspace.navigation.failed) as failed:
+        driver.workspace.navigation.open(1)
+    assert "0.png" in failed.args[1]
+    assert len(driver.project.objects(1)) == 1
