@@ -342,11 +342,13 @@ class Session(QObject):
 
     def _write(self, change: Change) -> None:
         self._version += 1
+        used = {row.class_uid for row in change.put if isinstance(row, ObjectRow) and row.class_uid}
+        classes = tuple(row for uid in sorted(used) if (row := self.classes.get(uid)) is not None)
 
         def written(_: Applied) -> None:
             self.history_changed.emit()
 
-        self.store.write(lambda project: project.apply(change), written, self._on_refused)
+        self.store.write(lambda project: _apply(project, change, classes), written, self._on_refused)
 
     def _on_refused(self, error: Exception) -> None:
         self.refused.emit(str(error))
@@ -374,6 +376,22 @@ class Session(QObject):
         for uid, by in change.items():
             self.counts[uid] = self.counts.get(uid, 0) + by
         return tuple(uid for uid, by in change.items() if by and uid is not None)
+
+
+def _apply(project: Project, change: Change, classes: tuple[ClassRow, ...]) -> Applied:
+    """Write a change, with classes that its objects carry and the store does not have.
+
+    Undo takes a class back together with the object it came with; whoever accepts the same name right after, before the
+    window has heard of it, means that class.
+    """
+    coming = {row.uid for row in change.put if isinstance(row, ClassRow)}
+    wanted = [row for row in classes if row.uid not in coming]
+    if wanted:
+        known = {row.uid for row in project.classes()}
+        missing = tuple(row for row in wanted if row.uid not in known)
+        if missing:
+            change = replace(change, put=(*missing, *change.put))
+    return project.apply(change)
 
 
 def _finished(pictures: Mapping[int, PictureRow]) -> int:

@@ -135,6 +135,24 @@ def test_undo_and_redo_survive_a_restart(driver, folder):
     assert driver.document.picture.state == "in_work"
 
 
+def test_a_name_accepted_right_after_its_class_was_undone_is_stored(driver, folder):
+    driver.open(folder)
+    driver.point(60, 40)
+    driver.key(Qt.Key.Key_1)
+    driver.settle()
+    driver.point(62, 41)  # the same name is offered
+    refused = []
+    driver.workspace.session.refused.connect(refused.append)
+    driver.workspace.history.undo()  # takes the class back, too; the window has not heard of it yet
+    driver.key(Qt.Key.Key_1)
+    driver.settle()
+    assert not refused
+    (row,) = driver.project.objects(1)
+    assert driver.project.class_of(row.class_uid).name == row.suggestions[0].name
+    driver.until(lambda: [item.uid for item in driver.document] == [row.uid])
+    assert driver.workspace.session.classes.name(row.class_uid) == row.suggestions[0].name
+
+
 def test_a_picture_file_opens_alone(driver, tmp_path):
     path = picture_file(tmp_path, "größe 名前.png")
     driver.open(path)
