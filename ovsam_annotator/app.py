@@ -25,6 +25,8 @@ from ovsam_annotator.model.settings import Settings, config_folder, load_setting
 from ovsam_annotator.views import data
 from ovsam_annotator.views.icons import read_icons
 from ovsam_annotator.views.main_window import MainWindow
+from ovsam_annotator.views.translation import install_translation
+from ovsam_core.assets import asset_path
 from ovsam_core.models.registry import installed
 
 if TYPE_CHECKING:
@@ -174,6 +176,7 @@ def run(start: Start) -> int:
     application = QApplication.instance() or QApplication(sys.argv[:1])
     assert isinstance(application, QApplication)
     application.setApplicationName("OVSAM Annotator")
+    install_translation(application, asset_path("icons").with_name("translations"))
     program = build(start.engine, model=start.model, settings=start.settings)
     last_resort = _LastResort(program.window)
     last_resort.install()

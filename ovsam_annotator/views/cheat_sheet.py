@@ -18,19 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["CheatSheet"]
 
 _COLUMNS = (("Label",), ("Edit", "Object"), ("Picture", "Review", "Model"), ("View", "File", "Help"))
-# rows that stand for many: digits and Ctrl+digits would fill a column of their own
-_MOUSE = (
-    ("Click on the object", "left button"),
-    ("Click off the object", "right button"),
-    ("Box", "left drag"),
-    ("Select", "Ctrl+click"),
-    ("Pan", "Space+drag"),
-    ("Pan as well", "middle drag"),
-    ("Zoom", "wheel"),
-    ("Crosshair", "arrow keys"),
-    ("Accept name 1 to 9", "1 … 9"),
-    ("Class with hotkey", "Ctrl+1 … Ctrl+0"),
-)
 
 
 class CheatSheet(QFrame):
@@ -52,7 +39,7 @@ class CheatSheet(QFrame):
             column = QVBoxLayout()
             column.setSpacing(3)
             if i == 0:
-                self._section(column, self.tr("Mouse and digits"), _MOUSE)
+                self._section(column, self.tr("Mouse and digits"), self._mouse())
             for menu in menus:
                 rows = []
                 for command in COMMANDS:
@@ -82,6 +69,21 @@ class CheatSheet(QFrame):
         self.show()
         self.raise_()
         self.setFocus(Qt.FocusReason.PopupFocusReason)
+
+    def _mouse(self) -> tuple[tuple[str, str], ...]:
+        """What is no command, and digits, which would fill a column of their own."""
+        return (
+            (self.tr("Click on the object"), self.tr("left button")),
+            (self.tr("Click off the object"), self.tr("right button")),
+            (self.tr("Box"), self.tr("left drag")),
+            (self.tr("Select"), self.tr("Ctrl+click")),
+            (self.tr("Pan"), self.tr("Space+drag")),
+            (self.tr("Pan as well"), self.tr("middle drag")),
+            (self.tr("Zoom"), self.tr("wheel")),
+            (self.tr("Crosshair"), self.tr("arrow keys")),
+            (self.tr("Accept name 1 to 9"), "1 … 9"),
+            (self.tr("Class with hotkey"), self.tr("Ctrl+1 … Ctrl+0")),
+        )
 
     def _section(self, column: QVBoxLayout, title: str, rows: Sequence[tuple[str, str]]) -> None:
         small = QFont(self.font())

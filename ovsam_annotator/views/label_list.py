@@ -120,7 +120,9 @@ class LabelList(QFrame):
                 item.setData(row, ROW_ROLE)
                 item.setData(f"{number}: {row.name}, {row.score:.0%}", Qt.ItemDataRole.AccessibleTextRole)
                 tip = f"{row.name}: {row.score:.1%}, {row.decided_by}"
-                item.setToolTip(tip + (f", {row.examples} of your examples" if row.examples else ""))
+                item.setToolTip(
+                    tip + (self.tr(", {n} of your examples").format(n=row.examples) if row.examples else "")
+                )
                 self._model.appendRow(item)
             self.highlight(suggestion.preselected)
         self._title.setText(self._title_for(suggestion))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRectF, QSize, Qt
+from PySide6.QtCore import QCoreApplication, QModelIndex, QPersistentModelIndex, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFont, QFontMetrics, QPainter, QPalette
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
 
@@ -13,10 +13,20 @@ from ovsam_annotator.views.data import NameRow
 if TYPE_CHECKING:
     from PySide6.QtCore import QObject
 
-__all__ = ["BRANCH_HINTS", "ROW_ROLE", "NameDelegate"]
+__all__ = ["ROW_ROLE", "NameDelegate", "branch_word"]
 
 ROW_ROLE = Qt.ItemDataRole.UserRole + 1
-BRANCH_HINTS = {"head": "trained", "clip": "open", "crop": "zoom", "memory": "yours"}
+
+
+def branch_word(branch: str) -> str:
+    """What decided a name, in one short word."""
+    words = {
+        "head": QCoreApplication.translate("Branch", "trained"),
+        "clip": QCoreApplication.translate("Branch", "open"),
+        "crop": QCoreApplication.translate("Branch", "zoom"),
+        "memory": QCoreApplication.translate("Branch", "yours"),
+    }
+    return words.get(branch, branch)
 
 
 class NameDelegate(QStyledItemDelegate):
@@ -65,7 +75,7 @@ class NameDelegate(QStyledItemDelegate):
         right = self._score(painter, rect, row.score, metrics, text)
         small = QFont(font)
         small.setPointSizeF(max(6.0, font.pointSizeF() * 0.8))
-        hint = BRANCH_HINTS.get(row.decided_by, row.decided_by) if self.branches and row.decided_by != "head" else ""
+        hint = branch_word(row.decided_by) if self.branches and row.decided_by != "head" else ""
         if row.decided_by == "memory" and row.examples:
             hint = f"{hint} ·{row.examples}"
         hint_width = QFontMetrics(small).horizontalAdvance(hint) + 8 if hint else 0

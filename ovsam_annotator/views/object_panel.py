@@ -30,6 +30,7 @@ from PySide6.QtWidgets import (
 from ovsam_annotator.views.icons import icon
 from ovsam_annotator.views.picture_delegate import state_pixmap
 from ovsam_annotator.views.text_field import TextField
+from ovsam_annotator.views.translation import state_word
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,10 +106,14 @@ class _ObjectModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.TextAlignmentRole and column in {SCORE, AREA}:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         if role == Qt.ItemDataRole.ToolTipRole:
-            words = [row.origin or row.source, row.state.value, *(f"{key}: {value}" for key, value in row.attributes)]
+            words = [
+                row.origin or row.source,
+                state_word(row.state.value),
+                *(f"{key}: {value}" for key, value in row.attributes),
+            ]
             return "\n".join(words)
         if role == Qt.ItemDataRole.AccessibleTextRole and column == STATE:
-            return row.state.value
+            return state_word(row.state.value)
         if role == Qt.ItemDataRole.AccessibleTextRole and column in {LOCK, HIDE}:
             states = (self.tr("locked"), self.tr("not locked"), self.tr("hidden"), self.tr("shown"))
             return states[0 if row.locked else 1] if column == LOCK else states[2 if row.hidden else 3]

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
 from ovsam_annotator.views.data import EncodeState, PictureRow, PictureState
 from ovsam_annotator.views.picture_model import ROW_ROLE
 from ovsam_annotator.views.theme import STATE_COLOURS
+from ovsam_annotator.views.translation import state_word
 
 __all__ = ["PictureDelegate", "paint_state", "state_pixmap"]
 
@@ -118,7 +119,8 @@ class PictureDelegate(QStyledItemDelegate):
         if row.missing:
             return self.tr("file not found")
         count = self.tr("1 object") if row.objects == 1 else self.tr("{n} objects").format(n=row.objects)
-        return f"{row.state.value} · {count}" if row.objects else row.state.value
+        state = state_word(row.state.value)
+        return f"{state} · {count}" if row.objects else state
 
     def _thumbnail(self, painter: QPainter, frame: QRectF, pixmap: object, palette: QPalette) -> None:
         painter.fillRect(frame, palette.color(QPalette.ColorRole.Mid))

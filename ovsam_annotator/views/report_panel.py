@@ -10,6 +10,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from ovsam_annotator.views.charts import Bar, BarChart
+from ovsam_annotator.views.translation import state_word
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,7 +98,7 @@ class ReportPanel(QWidget):
             text = self.tr("The first name was right {one}, one of the first five {five}")
             lines.append(text.format(one=f"{first:.0%}", five=f"{five:.0%}"))
         self._summary.setText("\n".join(lines))
-        self._charts["pictures"].set_bars([Bar(state, n) for state, n in report.pictures])
+        self._charts["pictures"].set_bars([Bar(state_word(state), n) for state, n in report.pictures])
         bars = [Bar(name, count, colour=colour) for name, count, colour in report.classes[:MOST_CLASSES]]
         rest = sum(count for _, count, _ in report.classes[MOST_CLASSES:])
         self._charts["classes"].set_bars([*bars, Bar(self.tr("all others"), rest)] if rest else bars)
