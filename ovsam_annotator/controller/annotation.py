@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject, Signal
 
 from ovsam_annotator.inference.messages import Failed, Predict, Predicted, Progress
+from ovsam_annotator.model.certainty import is_clear
 from ovsam_annotator.model.document import Item
 from ovsam_annotator.model.editing import Overlap, resolve_overlap
 from ovsam_annotator.model.prompt_state import PromptState
@@ -29,10 +30,6 @@ if TYPE_CHECKING:
     from ovsam_core.vocabulary import Entry
 
 __all__ = ["AnnotationController", "Provenance"]
-
-_MARGIN = 0.1  # the best name must lead the second by this much of the score, or nothing is preselected
-_FLOOR = 0.15  # and must score at least this
-
 
 @dataclass(slots=True)
 class Provenance:
@@ -370,9 +367,7 @@ class AnnotationController(QObject):
         labels = answer.candidate.labels
         if not labels or self._prompt.refined or self.locked_class:
             return None
-        second = labels[1].score if len(labels) > 1 else 0.0
-        clear = labels[0].score >= _FLOOR and labels[0].score - second >= _MARGIN * labels[0].score
-        return 0 if clear else None
+        return 0 if is_clear(labels) else None
 
     # ---- accepting
 

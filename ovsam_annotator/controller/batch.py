@@ -12,6 +12,7 @@ import orjson
 from PySide6.QtCore import QObject, Signal
 
 from ovsam_annotator.inference.messages import Everything, Failed, Proposed
+from ovsam_annotator.model.certainty import is_clear
 from ovsam_annotator.views import data
 from ovsam_core.errors import FormatError
 from ovsam_core.store import Change, ObjectRow, new_uid, pack_vector
@@ -32,7 +33,6 @@ __all__ = ["BATCH_LABEL", "BatchController", "read_boxes"]
 BATCH_LABEL = "Pre-label"
 _JOB = "batch"
 _SETTING = "batch"  # what is left of an interrupted run
-_FLOOR = 0.2  # proposals whose best name scores less are left out
 _FIRST_GENERATION = 1 << 40  # far from the numbers of prompts and of single proposals
 
 Boxes = tuple[tuple[float, float, float, float], ...]
@@ -225,7 +225,7 @@ class BatchController(QObject):
         classes: dict[str, ClassRow] = {}
         for prediction in found:
             best = prediction.best
-            if prediction.empty or not best.labels or (self._boxes is None and best.labels[0].score < _FLOOR):
+            if prediction.empty or not best.labels or (self._boxes is None and not is_clear(best.labels)):
                 continue
             label = best.labels[0]
             named, new = session.claim_class(label.entry_id, label.name)
