@@ -181,7 +181,10 @@ def _truth(path: Path, ids: set[str]) -> dict[str, Any]:
     The engine's reader has checked the file already (`read_records`); the evaluator wants the document as it stands,
     with every annotation's own id, area and flags, and reading it here costs a second for all of COCO val2017.
     """
-    document: dict[str, Any] = orjson.loads(path.read_bytes())
+    try:
+        document: dict[str, Any] = orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise FormatError(f"{path}: --detections needs the truth as one COCO or LVIS file ({error})") from error
     images = [i for i in document["images"] if str(i["id"]) in ids]
     chosen = {i["id"] for i in images}
     annotations = [a for a in document["annotations"] if a["image_id"] in chosen]

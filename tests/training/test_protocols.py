@@ -138,6 +138,14 @@ def test_broken_detections_name_the_field(tmp_path):
         read_detections(path)
 
 
+def test_ap_needs_a_coco_file(tmp_path):
+    """Project files and folders of SA-1B are read elsewhere; the evaluator of AP wants the document itself."""
+    data = coco_file(tmp_path, 1)
+    args = EvaluateArgs(tmp_path / "images", tmp_path / "o.json", detections=detections(tmp_path / "d.json", data))
+    with pytest.raises(FormatError, match="images: --detections needs the truth as one COCO or LVIS file"):
+        detection_report(args, Oracle(), read_records(data), VOCABULARY, {})
+
+
 def test_distractors_nest():
     base, source = Vocabulary.load("coco"), Vocabulary.load("imagenet-1k")
     small, large = (with_distractors(base, n, source) for n in (100, 200))
