@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
 
+from ovsam_annotator.controller.hover import HoverController
+from ovsam_annotator.controller.overlaps import OverlapController
+from ovsam_annotator.controller.provenance import Provenance
 from ovsam_annotator.inference.messages import Failed, Predict, Predicted, Progress
 from ovsam_annotator.model.certainty import is_clear
 from ovsam_annotator.model.document import Item
-from ovsam_annotator.model.editing import Overlap, resolve_overlap
 from ovsam_annotator.model.prompt_state import PromptState
-from ovsam_annotator.model.shapes import MaskShape, mask_shape
 from ovsam_annotator.views import data
-from ovsam_core.store import ObjectRow, new_uid, pack_vector
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,20 +23,14 @@ if TYPE_CHECKING:
     from ovsam_annotator.controller.session import Session
     from ovsam_annotator.controller.tasks import Runner
     from ovsam_annotator.inference.segmenter import Segmenter
+    from ovsam_annotator.model.editing import Overlap
+    from ovsam_annotator.model.shapes import MaskShape
     from ovsam_annotator.views.protocols import CanvasView, LabelListView
-    from ovsam_core.masks import Mask
     from ovsam_core.results import Candidate, Label
-    from ovsam_core.store import ClassRow
+    from ovsam_core.store import ClassRow, ObjectRow
     from ovsam_core.vocabulary import Entry
 
-__all__ = ["AnnotationController", "Provenance"]
-
-@dataclass(slots=True)
-class Provenance:
-    """What objects made now are marked with."""
-
-    model_id: str = ""
-    head_hash: str = ""
+__all__ = ["AnnotationController"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +61,6 @@ class AnnotationController(QObject):
 
     Attributes:
         provenance: what new objects are marked with.
-        overlap: the project's rule.
         hover: whether resting the pointer asks for a preview.
         lookup: finds an entry of the whole vocabulary by its id.
         locked_class: uid of the class that every accepted object gets; empty for none.
@@ -98,7 +91,8 @@ class AnnotationController(QObject):
         self._clock = clock
         self.provenance = Provenance()
         self._vocabulary_digest = ""
-        self.overlap = Overlap.ALLOW
+        self._overlaps = OverlapController(runner=runner, parent=self)
+        self._overlaps.acted.connect(self.overlap_acted)
         self.hover = True
         self.locked_class = ""
         self._last_class = ""
@@ -108,7 +102,7 @@ class AnnotationController(QObject):
         self._answer: _Answer | None = None
         self._generation = 0
         self._asked: int | None = None
-        self._hover_asked: int | None = None
+        self._preview = HoverController(canvas=canvas, segmenter=segmenter, parent=self)
         canvas.point_added.connect(self.add_point)
         canvas.box_drawn.connect(self.add_box)
         canvas.rested.connect(self.preview)
@@ -121,6 +115,15 @@ class AnnotationController(QObject):
         label_list.dropped.connect(self.drop)
 
     # ---- state
+
+    @property
+    def overlap(self) -> Overlap:
+        """The project's rule for a mask on another one."""
+        return self._overlaps.rule
+
+    @overlap.setter
+    def overlap(self, rule: Overlap) -> None:
+        self._overlaps.rule = rule
 
     @property
     def vocabulary_digest(self) -> str:
@@ -275,42 +278,24 @@ class AnnotationController(QObject):
 
     def preview(self, x: float, y: float) -> None:
         """The pointer rests: ask what a click would do."""
-        if not self.hover or self.busy or not self._can_prompt() or not self.vocabulary_digest:
+        if not self.hover or self.busy or not self._can_prompt() or not self._vocabulary_digest:
             return
         session = self._session
         assert session is not None
         assert session.document is not None
         picture = session.document.picture
-        self._generation += 1
-        self._hover_asked = self._generation
-        state = PromptState().with_point(x, y, positive=True, now=self._clock())
-        self._segmenter.submit(
-            Predict(
-                picture.id,
-                str(session.file_of(picture)),
-                self._generation,
-                state.prompt(),
-                self.vocabulary_digest,
-                hover=True,
-            )
-        )
+        self._preview.ask(picture.id, str(session.file_of(picture)), x, y, self._vocabulary_digest)
 
     def end_preview(self) -> None:
         """The pointer moved on."""
-        if self._hover_asked is not None:
-            self._segmenter.cancel(self._hover_asked)
-            self._hover_asked = None
-            self._canvas.set_hover(None)
+        self._preview.end()
 
     # ---- answers
 
     def take(self, answer: object) -> None:
         """An answer of the segmenter; those of older prompts are dropped."""
+        self._preview.take(answer)
         match answer:
-            case Predicted() if answer.generation == self._hover_asked:
-                label = answer.prediction.labels[0].name if answer.prediction.labels else ""
-                if not answer.prediction.empty:
-                    self._canvas.set_hover(answer.shapes[0], label)
             case Predicted() if answer.generation == self._asked:
                 self._asked = None
                 self._show_answer(_Answer(answer))
@@ -443,7 +428,7 @@ class AnnotationController(QObject):
         verb = "Refine" if self._prompt.refined else "Accept"
         if row.class_uid:
             self._last_class = row.class_uid
-        self._store(session, f"{verb} {name}", Item(row, answer.shape), extra)
+        self._overlaps.put(session, session.document, f"{verb} {name}", Item(row, answer.shape), extra)
         self.drop()
         self.accepted.emit(row.uid)
 
@@ -458,22 +443,14 @@ class AnnotationController(QObject):
         keep_class: bool,
     ) -> ObjectRow:
         assert session.document is not None
-        candidate = answer.candidate
-        crop = candidate.crop_region
-        fresh = ObjectRow(
-            uid=new_uid(),
-            picture=session.document.picture.id,
-            mask=candidate.mask,
+        fresh = self.provenance.row_of(
+            answer.candidate,
+            session.document.picture.id,
+            source="prompt",
             class_uid=named.uid if named else None,
+            rank=rank,
             score=score,
             prompts=self._prompt.record(),
-            model_id=self.provenance.model_id or None,
-            head_hash=self.provenance.head_hash or None,
-            suggestions=candidate.labels[:9],
-            rank=rank,
-            region=pack_vector(candidate.region),
-            crop_region=None if crop is None else pack_vector(crop),
-            created=time.time(),
             seconds=round(self._clock() - self._prompt.started, 2),
         )
         old = session.document.get(self._prompt.refined)
@@ -492,39 +469,6 @@ class AnnotationController(QObject):
             seconds=(old.row.seconds or 0.0) + (fresh.seconds or 0.0),
             **kept,  # type: ignore[arg-type]
         )
-
-    def _store(self, session: Session, label: str, item: Item, extra: tuple[ClassRow, ...]) -> None:
-        """Write the object; where a rule against overlaps may act, cut the masks first, in the background."""
-        assert session.document is not None
-        document = session.document
-        others = [o for o in document if o.uid != item.uid and _boxes_meet(o.shape, item.shape) and not o.row.locked]
-        if self.overlap is Overlap.ALLOW or not others:
-            session.put_items(label, [item], extra=extra)
-            return
-        rule = self.overlap
-
-        def cut() -> tuple[Item, list[Item], list[str]]:
-            new, changed = resolve_overlap(item.row.mask, [o.row.mask for o in others], rule)
-            fresh = item if new == item.row.mask else _with_mask(item, new)
-            survivors = [_with_mask(others[i], mask) for i, mask in changed.items() if mask.area]
-            return fresh, survivors, [others[i].uid for i, mask in changed.items() if not mask.area]
-
-        def done(result: tuple[Item, list[Item], list[str]]) -> None:
-            fresh, survivors, gone = result
-            if session.document is not document:
-                return
-            if not fresh.shape.area:
-                self.overlap_acted.emit("Nothing kept: other objects cover all of it (overlap rule: new gives way)")
-                return
-            session.put_items(label, [fresh, *survivors], extra=extra, drop=gone)
-            if fresh is not item:
-                self.overlap_acted.emit("The new mask gave way to older ones (overlap rule of this project)")
-            elif survivors or gone:
-                count = len(survivors) + len(gone)
-                plural = "s" * (count != 1)
-                self.overlap_acted.emit(f"The new mask cut into {count} older one{plural} (overlap rule)")
-
-        self._runner.run(cut, done)
 
     # ---- fixed class
 
@@ -553,12 +497,3 @@ class AnnotationController(QObject):
             self.hint_changed.emit(f"{enter} · right click: off the object · / search · Esc: drop")
         else:
             self.hint_changed.emit("Click an object, or drag a box round it")
-
-
-def _boxes_meet(one: MaskShape, other: MaskShape) -> bool:
-    a, b = one.box_xyxy, other.box_xyxy
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
-
-
-def _with_mask(item: Item, mask: Mask) -> Item:
-    return Item(replace(item.row, mask=mask, region=None, crop_region=None), mask_shape(mask))

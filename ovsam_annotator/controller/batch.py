@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +14,12 @@ from ovsam_annotator.inference.messages import Everything, Failed, Proposed
 from ovsam_annotator.model.certainty import is_clear
 from ovsam_annotator.views import data
 from ovsam_core.errors import FormatError
-from ovsam_core.store import Change, ObjectRow, new_uid, pack_vector
+from ovsam_core.store import Change, ObjectRow, new_uid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ovsam_annotator.controller.annotation import Provenance
+    from ovsam_annotator.controller.provenance import Provenance
     from ovsam_annotator.controller.session import Session
     from ovsam_annotator.controller.tasks import Runner
     from ovsam_annotator.inference.segmenter import Segmenter
@@ -230,7 +229,11 @@ class BatchController(QObject):
             label = best.labels[0]
             named, new = session.claim_class(label.entry_id, label.name)
             classes |= {row.uid: row for row in new}
-            rows.append(self._row(picture_id, prediction, named))
+            rows.append(
+                self._provenance.row_of(
+                    best, picture_id, source="batch", class_uid=named.uid, rank=0, score=label.score
+                )
+            )
         picture = session.pictures[picture_id]
         left = [i for i in self._left if i != picture_id]
         label_text = self._label
@@ -257,24 +260,6 @@ class BatchController(QObject):
         if self._left and self._left[0] == picture_id:
             self._left.popleft()
         self._next()
-
-    def _row(self, picture_id: int, prediction: Prediction, named: ClassRow) -> ObjectRow:
-        best = prediction.best
-        return ObjectRow(
-            uid=new_uid(),
-            picture=picture_id,
-            mask=best.mask,
-            class_uid=named.uid,
-            source="batch",
-            score=best.labels[0].score,
-            model_id=self._provenance.model_id or None,
-            head_hash=self._provenance.head_hash or None,
-            suggestions=best.labels[:9],
-            rank=0,
-            region=pack_vector(best.region),
-            crop_region=None if best.crop_region is None else pack_vector(best.crop_region),
-            created=time.time(),
-        )
 
     def _pause(self, job_id: str, paused: bool) -> None:
         if job_id == _JOB and self.running:

@@ -11,14 +11,14 @@ from PySide6.QtCore import QObject, Signal
 from ovsam_annotator.inference.messages import Everything, Failed, Progress, Proposed
 from ovsam_annotator.model.document import Item
 from ovsam_annotator.views import data
-from ovsam_core.store import ObjectRow, new_uid, pack_vector
+from ovsam_core.store import ObjectRow, new_uid
 from ovsam_core.store.classes import PALETTE
 from ovsam_core.vocabulary import normalise
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ovsam_annotator.controller.annotation import Provenance
+    from ovsam_annotator.controller.provenance import Provenance
     from ovsam_annotator.controller.session import Session
     from ovsam_annotator.inference.segmenter import Segmenter
     from ovsam_annotator.model.shapes import MaskShape
@@ -235,18 +235,12 @@ class ProposalsController(QObject):
         assert session.document is not None
         best = prediction.best
         label = best.labels[0] if best.labels else None
-        row = ObjectRow(
-            uid=new_uid(),
-            picture=session.document.picture.id,
-            mask=best.mask,
+        row = self._provenance.row_of(
+            best,
+            session.document.picture.id,
             source="batch",
-            score=label.score if label else None,
-            model_id=self._provenance.model_id or None,
-            head_hash=self._provenance.head_hash or None,
-            suggestions=best.labels[:9],
             rank=0 if label else None,
-            region=pack_vector(best.region),
-            crop_region=None if best.crop_region is None else pack_vector(best.crop_region),
+            score=label.score if label else None,
         )
         entry_id, name, score = (label.entry_id, label.name, label.score) if label else ("", "", 0.0)
         return _Proposal(row, shape, entry_id, name, score)

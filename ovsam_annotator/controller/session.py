@@ -257,8 +257,20 @@ class Session(QObject):
             extra: rows of classes or pictures that belong to the same step.
             drop: uids of objects to remove.
         """
-        document = self.document
-        if document is None or self._refuse_read_only():
+        if self.document is not None:
+            self.put_into(self.document, label, items, extra=extra, drop=drop)
+
+    def put_into(
+        self,
+        document: Document,
+        label: str,
+        items: Iterable[Item],
+        *,
+        extra: tuple[ClassRow | PictureRow, ...] = (),
+        drop: Iterable[str] = (),
+    ) -> None:
+        """Do as `put_items` does, on a document that need not be the open one any more."""
+        if self._refuse_read_only():
             return
         items, drop = list(items), [uid for uid in drop if uid in document]
         refs = tuple(item.row.ref for uid in drop if (item := document.get(uid)) is not None)
@@ -271,14 +283,18 @@ class Session(QObject):
             self.note_picture(picture)
         document.put(items)
         document.drop(drop)
-        self.items_changed.emit(tuple(item.uid for item in items), tuple(drop))
+        if document is self.document:
+            self.items_changed.emit(tuple(item.uid for item in items), tuple(drop))
         classes = tuple(row.uid for row in extra if isinstance(row, ClassRow))
         if classes:
             self.classes_changed.emit(classes)
         if counted:
             self.counts_changed.emit(counted)
-        self.pictures_changed.emit((document.picture.id,))
         self._write(Change(label, (*extra, *(item.row for item in items)), refs, document.picture.id))
+        self.pictures_changed.emit((document.picture.id,))
+        shown = self.document
+        if shown is not None and shown is not document and shown.picture.id == document.picture.id:
+            self.read_again()  # the picture was closed and opened again meanwhile
 
     def put_rows(self, label: str, objects: Iterable[ObjectRow]) -> None:
         """Change objects' rows and keep their masks."""

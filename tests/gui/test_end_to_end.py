@@ -12,6 +12,7 @@ from pycocotools import mask as coco_mask
 from PySide6.QtCore import Qt
 
 from ovsam_annotator.inference.in_process import ModelEngine
+from ovsam_annotator.model.editing import Overlap
 from ovsam_annotator.views.data import ExportChoice
 from ovsam_core.assets import asset_path
 from ovsam_core.store import Project
@@ -151,6 +152,24 @@ def test_a_name_accepted_right_after_its_class_was_undone_is_stored(driver, fold
     assert driver.project.class_of(row.class_uid).name == row.suggestions[0].name
     driver.until(lambda: [item.uid for item in driver.document] == [row.uid])
     assert driver.workspace.session.classes.name(row.class_uid) == row.suggestions[0].name
+
+
+def test_an_object_accepted_right_before_the_next_picture_is_cut_and_stored(driver, folder):
+    driver.open(folder)
+    driver.workspace.annotation.overlap = Overlap.CUT
+    driver.point(60, 40)
+    driver.key(Qt.Key.Key_1)
+    driver.settle()
+    driver.point(66, 40)
+    with driver.signal(driver.workspace.navigation.opened):
+        driver.key(Qt.Key.Key_1)
+        driver.key(Qt.Key.Key_D)  # the masks are still being cut
+    driver.until(lambda: len(driver.project.objects(1)) == 2)
+    first, second = (row.mask for row in driver.project.objects(1))
+    assert not first.intersect(second).area
+    assert not len(driver.document)
+    driver.next_picture(Qt.Key.Key_A)
+    assert len(driver.document) == 2
 
 
 def test_a_picture_file_opens_alone(driver, tmp_path):
