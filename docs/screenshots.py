@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
-from PySide6.QtCore import QPoint, QPointF, QRect, Qt
+from PySide6.QtCore import QEventLoop, QPoint, QPointF, QRect, Qt, QTimer
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
@@ -41,6 +41,13 @@ LARGEST = 400_000  # bytes of a picture in the README
 LEFT, NO_KEY = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
 
 
+def pause(milliseconds: int) -> None:
+    """Let the program work for a while; an event loop, unlike `QTest.qWait`, leaves Python to other threads."""
+    loop = QEventLoop()
+    QTimer.singleShot(milliseconds, loop.quit)
+    loop.exec()
+
+
 class Person:
     """Looks at the window, clicks and types."""
 
@@ -59,7 +66,7 @@ class Person:
         while not ready():
             if time.monotonic() > deadline:
                 raise TimeoutError(f"waited {LIMIT_S} s for {what}")
-            QTest.qWait(20)
+            pause(20)
 
     def open(self, name: str) -> None:
         """Open a picture from the list."""
@@ -94,7 +101,7 @@ class Person:
         place = self.canvas.mapFromScene(QPointF(x, y))
         QTest.mouseClick(self.canvas.viewport(), LEFT, NO_KEY, place)
         self.wait("names", lambda: self.window.label_list.isVisible() and not self.program.workspace.annotation.waiting)
-        QTest.qWait(150)
+        pause(150)
 
     def accept(self, name: str) -> None:
         """Press the digit of a name, or search it."""
@@ -106,15 +113,15 @@ class Person:
             field = QApplication.focusWidget()
             assert field is not None
             QTest.keyClicks(field, name)
-            QTest.qWait(400)
+            pause(400)
             QTest.keyClick(field, Qt.Key.Key_Return)
         self.wait("the accepted mask", lambda: not self.window.label_list.isVisible())
-        QTest.qWait(200)
+        pause(200)
 
     def keep(self, name: str, part: QRect | None = None) -> None:
         """Write what the window, or a part of it, shows."""
         self.wait("masks", lambda: not self.canvas.composing)
-        QTest.qWait(300)
+        pause(300)
         pixmap: QPixmap = self.window.grab() if part is None else self.window.grab(part)
         path = self.out / f"{name}.png"
         pixmap.toImage().save(str(path), "PNG", 0)
@@ -168,7 +175,7 @@ def play(program: Application, out: Path, theme: str) -> None:
     person = Person(program, out)
     person.wait("the sample project", lambda: window.canvas.picture is not None)
     person.wait("the vocabulary", lambda: bool(names_ready))
-    QTest.qWait(1500)  # thumbnails
+    pause(1500)  # thumbnails
 
     person.open("000000126107.jpg")
     first, second, *_ = person.objects("000000126107.jpg")
@@ -190,7 +197,7 @@ def play(program: Application, out: Path, theme: str) -> None:
         person.click(x, y)
         person.accept(name)
     window.command.emit("review.toggle")
-    QTest.qWait(400)
+    pause(400)
     person.keep("review")
 
 

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
-from PySide6.QtGui import QColor, QIcon, QPixmap
+from PySide6.QtGui import QColor, QIcon
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QColorDialog,
@@ -25,6 +25,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from ovsam_annotator.views.icons import swatch
 from ovsam_annotator.views.text_field import TextField
 
 if TYPE_CHECKING:
@@ -129,9 +130,7 @@ class ClassManager(QWidget):
             self.set_locked(self._locked)
 
     def _write_row(self, i: int, row: ClassRow, *, chosen: bool) -> None:
-        pixmap = QPixmap(12, 12)
-        pixmap.fill(QColor(*row.colour))
-        name = QTableWidgetItem(QIcon(pixmap), row.name)
+        name = QTableWidgetItem(QIcon(swatch(row.colour)), row.name)
         hotkey = "" if row.hotkey is None else f"Ctrl+{row.hotkey % 10}"
         cells = (name, QTableWidgetItem(hotkey), QTableWidgetItem(f"{row.count:,}"))
         for column, cell in enumerate(cells):

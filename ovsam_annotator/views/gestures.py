@@ -345,8 +345,10 @@ def _distance_to_edge(point: QPointF, start: QPointF, end: QPointF) -> float:
 
 
 def _paint_handles(painter: QPainter, points: Sequence[QPointF], scale: float, *, lit: int) -> None:
-    """Paint square handles of the same size at every zoom."""
-    half = 4.0 / scale
+    """Paint square handles of the same size at every zoom, smaller ones where they would hide the outline."""
+    corners = QPolygonF(points).boundingRect()
+    apart = (corners.width() + corners.height()) * 2 * scale / max(1, len(points))  # screen pixels, roughly
+    half = (4.0 if apart > 14 else 2.5) / scale
     pen = QPen(QColor("black"), 1)
     pen.setCosmetic(True)
     painter.setPen(pen)

@@ -10,7 +10,7 @@ from PySide6.QtSvg import QSvgRenderer
 
 from ovsam_core.assets import asset_path
 
-__all__ = ["app_icon", "icon", "read_icons"]
+__all__ = ["app_icon", "icon", "read_icons", "swatch"]
 
 _SIDE = 64  # pixels: sharp at 200 per cent and three times the density
 
@@ -37,15 +37,31 @@ def _pixmap(name: str, colour: QColor) -> QPixmap:
 
 
 def icon(name: str, palette: QPalette) -> QIcon:
-    """Icon of `assets/icons/NAME.svg` in the palette's text colour, paler when disabled."""
-    return _icon(name, palette.color(QPalette.ColorRole.ButtonText).name())
+    """Icon of `assets/icons/NAME.svg` in the palette's text colour, paler when disabled, readable in a selected row."""
+    plain, chosen = QPalette.ColorRole.ButtonText, QPalette.ColorRole.HighlightedText
+    return _icon(name, palette.color(plain).name(), palette.color(chosen).name())
 
 
 @cache
-def _icon(name: str, colour: str) -> QIcon:
+def _icon(name: str, colour: str, chosen: str) -> QIcon:
     made = QIcon(_pixmap(name, QColor(colour)))
     made.addPixmap(_pixmap(name, QColor("#808389")), QIcon.Mode.Disabled)
+    made.addPixmap(_pixmap(name, QColor(chosen)), QIcon.Mode.Selected)
     return made
+
+
+@cache
+def swatch(colour: tuple[int, int, int]) -> QPixmap:
+    """A small square of a class's colour, with a rim that keeps it visible on a selected row of the same colour."""
+    pixmap = QPixmap(24, 24)
+    pixmap.setDevicePixelRatio(2)
+    pixmap.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(pixmap)
+    painter.setPen(QColor(255, 255, 255, 190))
+    painter.setBrush(QColor(*colour))
+    painter.drawRect(QRectF(0.25, 0.25, 11.5, 11.5))
+    painter.end()
+    return pixmap
 
 
 def app_icon() -> QIcon:

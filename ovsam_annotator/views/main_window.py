@@ -143,6 +143,8 @@ class MainWindow(QMainWindow):
         self.label_list.focus_back.connect(self.canvas.setFocus)
         self.canvas.view_changed.connect(self._replace_label_list)
         self.canvas.display_changed.connect(self._show_display)
+        # a tab that comes to the front sends its panel no show event
+        self._docks["report"].visibilityChanged.connect(lambda seen: self.report.refresh_asked.emit() if seen else None)
         self._start.chosen.connect(lambda path: self.paths_opened.emit((path,)))
         self._start.folder_asked.connect(lambda: self._on_action("file.open_folder"))
         self._start.file_asked.connect(lambda: self._on_action("file.open_file"))

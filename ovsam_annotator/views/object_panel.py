@@ -15,7 +15,6 @@ from PySide6.QtCore import (
     Qt,
     Signal,
 )
-from PySide6.QtGui import QColor, QPixmap
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -27,7 +26,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from ovsam_annotator.views.icons import icon
+from ovsam_annotator.views.icons import icon, swatch
 from ovsam_annotator.views.picture_delegate import state_pixmap
 from ovsam_annotator.views.text_field import TextField
 from ovsam_annotator.views.translation import state_word
@@ -134,7 +133,6 @@ class ObjectPanel(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._quiet = False
-        self._swatches: dict[tuple[int, int, int], QPixmap] = {}
         self._field = TextField()
         self._field.setAccessibleName(self.tr("Filter objects"))
         self._field.setPlaceholderText(self.tr("Filter objects by name"))
@@ -234,11 +232,7 @@ class ObjectPanel(QWidget):
     def decoration(self, row: ObjectRow, column: int) -> Any:
         """Picture of a cell: class colour, lock or eye."""
         if column == NAME:
-            if row.colour not in self._swatches:
-                pixmap = QPixmap(12, 12)
-                pixmap.fill(QColor(*row.colour))
-                self._swatches[row.colour] = pixmap
-            return self._swatches[row.colour]
+            return swatch(row.colour)
         if column == STATE:
             return state_pixmap(row.state.value)
         if column == LOCK:

@@ -117,7 +117,7 @@ class PictureDelegate(QStyledItemDelegate):
 
     def _detail(self, row: PictureRow) -> str:
         if row.missing:
-            return self.tr("file not found")
+            return self.tr("cannot be read")
         count = self.tr("1 object") if row.objects == 1 else self.tr("{n} objects").format(n=row.objects)
         state = state_word(row.state.value)
         return f"{state} · {count}" if row.objects else state

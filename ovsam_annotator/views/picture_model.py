@@ -63,7 +63,7 @@ class PictureModel(QAbstractListModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return row.name
         if role in {Qt.ItemDataRole.AccessibleTextRole, Qt.ItemDataRole.ToolTipRole}:
-            lost = self.tr(", file not found") if row.missing else ""
+            lost = self.tr(", cannot be read") if row.missing else ""
             text = self.tr("{name}: {state}, {count} objects, model {encode}{lost}")
             state, encode = state_word(row.state.value), state_word(row.encode.value)
             return text.format(name=row.name, state=state, count=row.objects, encode=encode, lost=lost)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QColor, QIcon, QPixmap
+from PySide6.QtGui import QIcon
 from PySide6.QtWidgets import (
     QDoubleSpinBox,
     QHBoxLayout,
@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from ovsam_annotator.views.icons import swatch
 from ovsam_annotator.views.text_field import TextField
 
 if TYPE_CHECKING:
@@ -108,9 +109,7 @@ class ProposalsPanel(QWidget):
         for row in rows:
             span = f"{row.best:.0%}" if row.count == 1 else f"{row.lowest:.0%}–{row.best:.0%}"
             item = QTreeWidgetItem([row.name or self.tr("(no name)"), f"{row.count}", span])
-            pixmap = QPixmap(12, 12)
-            pixmap.fill(QColor(*row.colour))
-            item.setIcon(0, QIcon(pixmap))
+            item.setIcon(0, QIcon(swatch(row.colour)))
             item.setData(0, _NAME, row.name)
             for column in (1, 2):
                 item.setTextAlignment(column, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)

@@ -15,8 +15,6 @@ from ovsam_annotator.views.translation import state_word
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from PySide6.QtGui import QShowEvent
-
     from ovsam_annotator.views.data import ReportData
 
 __all__ = ["ReportPanel", "histogram"]
@@ -109,11 +107,6 @@ class ReportPanel(QWidget):
         counts = [(self.tr("name {n}").format(n=n), sum(rank == n for rank in report.ranks)) for n in range(1, 10)]
         counts.append((self.tr("searched"), sum(rank == 0 for rank in report.ranks)))
         self._charts["ranks"].set_bars([Bar(label, n) for label, n in counts if n])
-
-    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802
-        """Ask for fresh figures when shown."""
-        super().showEvent(event)
-        self.refresh_asked.emit()
 
     def _plain(self, name: str, values: Sequence[float], edges: Sequence[float]) -> None:
         counts = histogram(values, edges)

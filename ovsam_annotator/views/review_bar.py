@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QPainter, QPalette
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QWidget
 
 if TYPE_CHECKING:
+    from PySide6.QtGui import QPaintEvent
+
     from ovsam_annotator.views.data import ReviewStep
 
 __all__ = ["ReviewBar"]
+
+
+class _Elided(QLabel):
+    """One line that ends in dots where it does not fit: half a number would be another number."""
+
+    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: ARG002, N802
+        """Paint as much as there is room for."""
+        painter = QPainter(self)
+        painter.setPen(self.palette().color(QPalette.ColorRole.PlaceholderText))
+        shown = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, self.width())
+        painter.drawText(self.rect(), Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, shown)
 
 
 class ReviewBar(QFrame):
@@ -27,11 +41,12 @@ class ReviewBar(QFrame):
         font = self._what.font()
         font.setBold(True)
         self._what.setFont(font)
-        self._detail = QLabel()
+        self._detail = _Elided()
         self._detail.setObjectName("faint")
         self._detail.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         row = QHBoxLayout(self)
         row.setContentsMargins(10, 5, 10, 5)
+        row.setSpacing(6)
         row.addWidget(self._where)
         row.addWidget(self._what)
         row.addWidget(self._detail, 1)
@@ -39,12 +54,13 @@ class ReviewBar(QFrame):
             (self.tr("Approve (Y)"), self.tr("Approve object"), "review.approve"),
             (self.tr("Needs work (U)"), self.tr("Object needs work"), "review.fix"),
             (self.tr("Delete (X)"), self.tr("Delete object"), "review.exclude"),
-            (self.tr("Approve picture (⇧Y)"), self.tr("Approve the whole picture"), "review.approve_picture"),
+            (self.tr("Picture (⇧Y)"), self.tr("Approve the whole picture"), "review.approve_picture"),
             (self.tr("Leave (R)"), self.tr("Leave review mode"), "review.toggle"),
         )
         for text, name, command in buttons:
             button = QPushButton(text)
             button.setAccessibleName(name)
+            button.setToolTip(name)
             button.clicked.connect(lambda _=False, c=command: self.command.emit(c))
             row.addWidget(button)
         self.hide()

@@ -70,6 +70,9 @@ class NameDialog(QDialog):
         buttons.accepted.connect(self.accept)
         buttons.rejected.connect(self.reject)
         layout = QVBoxLayout(self)
+        words = QLabel(title)
+        words.setBuddy(self._line)
+        layout.addWidget(words)
         layout.addWidget(self._line)
         layout.addWidget(buttons)
 
