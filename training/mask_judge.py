@@ -32,9 +32,24 @@ if TYPE_CHECKING:
 
     from ovsam_core.modeling.prompt_encoder import PromptTensors
 
-__all__ = ["Candidates", "JudgeArgs", "collect", "fit_judge", "ranking_figures"]
+__all__ = ["Candidates", "JudgeArgs", "JudgeMasks", "collect", "fit_judge", "ranking_figures"]
 
 _SITUATIONS = ("click", "click again", "box")
+
+
+@dataclass
+class JudgeMasks(MaskDataArgs):
+    """Where the judge's prompts are simulated: many whole pictures, as first clicks meet them; see `MaskDataArgs`."""
+
+    sources: dict[str, float] = field(
+        default_factory=lambda: {"coco_train": 6.0, "persons_train": 1.5, "bsds_train": 2.0, "clothing_train": 0.5}
+    )
+    samples: int = 900
+    fixed: float = 0.0
+    zoom: float = 0.35
+    window: float = 0.3
+    whole: tuple[int, ...] = (512,)
+    targets_whole: int = 6
 
 
 @dataclass
@@ -53,17 +68,7 @@ class JudgeArgs:
         seed: of samples, prompts and fit.
     """
 
-    masks: MaskDataArgs = field(
-        default_factory=lambda: MaskDataArgs(
-            sources={"coco_train": 6.0, "persons_train": 1.5, "bsds_train": 2.0, "clothing_train": 0.5},
-            samples=900,
-            fixed=0.0,
-            zoom=0.35,
-            window=0.3,
-            whole=(512,),
-            targets_whole=6,
-        )
-    )
+    masks: JudgeMasks = field(default_factory=JudgeMasks)
     held: float = 0.2
     steps: int = 900
     batch: int = 192

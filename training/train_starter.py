@@ -89,7 +89,7 @@ class StarterArgs:
     stage: Literal["all", "masks", "judge", "features", "joint", "text", "calibrate", "assemble"] = "all"
     threads: int = 0
     masks: MaskDataArgs = field(default_factory=MaskDataArgs)
-    steps: tuple[int, ...] = (2250, 2200, 900)
+    steps: tuple[int, ...] = (2250, 2200, 690)
     prompts: PromptArgs = field(default_factory=PromptArgs)
     loop: StarterLoop = field(default_factory=StarterLoop)
     optim: StarterOptim = field(default_factory=StarterOptim)
@@ -217,7 +217,7 @@ def main(args: StarterArgs) -> None:
         for phase in mask_phases(args):
             train_masks(phase)
         judged = args.out / "masks"
-        train_judge(replace(args, init=phase.out, out=judged))
+        train_judge(replace(phase, init=phase.out, out=judged))
         parts = PartArgs(masks=judged, names=args.out / "names")
         for stage in ("features", "joint", "text", "calibrate"):
             train_names(stage, args.data, args.out / "names", parts, args.names)
