@@ -340,7 +340,7 @@ class AnnotationController(QObject):
             for shape, candidate in zip(answer.predicted.shapes, prediction.candidates, strict=True)
         )
         empty = answer.shape.area == 0
-        note = "zoomed in" if "zoom" in prediction.branches else ""
+        note = "after a closer look" if "zoom" in prediction.branches else ""
         if self._prompt.refined and self._session and self._session.document:
             item = self._session.document.get(self._prompt.refined)
             note = f"Enter keeps “{self._session.classes.name(item.row.class_uid)}”" if item else note

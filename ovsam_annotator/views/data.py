@@ -204,7 +204,7 @@ class Suggestion:
         names: up to nine, best first.
         preselected: index of the row that Enter accepts, or None below the margin.
         empty: the mask has no pixel; the names describe the prompt's region.
-        note: one short line under the names ("zoomed in", "memory off"), may be empty.
+        note: one short line under the names ("after a closer look", "memory off"), may be empty.
         serial: grows with each answer; rows of the same serial never change place.
     """
 

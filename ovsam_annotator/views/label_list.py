@@ -214,7 +214,7 @@ class LabelList(QFrame):
             text = self.tr("Not sure. What is it?")
         else:
             text = self.tr("What is it?")
-        return f"{text}  {suggestion.note}" if suggestion.note else text
+        return f"{text} · {suggestion.note}" if suggestion.note else text
 
     def _fill_strip(self, candidates: Sequence[CandidateRow], chosen: int) -> None:
         while self._strip_row.count():

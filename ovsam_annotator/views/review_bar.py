@@ -52,7 +52,7 @@ class ReviewBar(QFrame):
         row.addWidget(self._detail, 1)
         buttons = (
             (self.tr("Approve (Y)"), self.tr("Approve object"), "review.approve"),
-            (self.tr("Needs work (U)"), self.tr("Object needs work"), "review.fix"),
+            (self.tr("Fix (U)"), self.tr("Object needs work"), "review.fix"),
             (self.tr("Delete (X)"), self.tr("Delete object"), "review.exclude"),
             (self.tr("Picture (⇧Y)"), self.tr("Approve the whole picture"), "review.approve_picture"),
             (self.tr("Leave (R)"), self.tr("Leave review mode"), "review.toggle"),
