@@ -17,12 +17,14 @@ from ovsam_annotator.controller.classes import ClassesController
 from ovsam_annotator.controller.exchange import ExchangeController
 from ovsam_annotator.controller.history import HistoryController
 from ovsam_annotator.controller.names import DEFAULT_VOCABULARY, NamesController
+from ovsam_annotator.controller.naming import NamingController
 from ovsam_annotator.controller.navigation import NavigationController
 from ovsam_annotator.controller.objects import ObjectsController
 from ovsam_annotator.controller.projects import Opened, open_paths, open_sample
 from ovsam_annotator.controller.proposals import ProposalsController
 from ovsam_annotator.controller.reports import ReportController
 from ovsam_annotator.controller.review import ReviewController
+from ovsam_annotator.controller.saving import FAILED, SavingController
 from ovsam_annotator.controller.session import Session, read_items
 from ovsam_annotator.controller.store_service import StoreService
 from ovsam_annotator.inference.messages import Encoded, Failed, ModelReady, SelectModel
@@ -116,6 +118,15 @@ class Workspace(QObject):
         )
         self.report = ReportController(view=window.report, parent=self)
         self.additions = AdditionsController(window=window, runner=runner, parent=self)
+        self.saving = SavingController(window=window, parent=self)
+        self.naming = NamingController(
+            window=window,
+            annotation=self.annotation,
+            objects=self.objects,
+            names=self.names,
+            proposals=self.proposals,
+            parent=self,
+        )
         self.annotation.lookup = self.names.entry
         self._commands = self._command_table()
         self._connect(answers)
@@ -130,25 +141,22 @@ class Workspace(QObject):
         window.paths_opened.connect(self._take_paths)
         window.sample_asked.connect(self.open_samples)
         window.model_chosen.connect(self.choose_model)
-        window.save_retry_asked.connect(self._retry_save)
         window.message_action.connect(self._message_action)
         answers.connect(self._take)
         self.annotation.hint_changed.connect(window.set_hint)
         self.annotation.overlap_acted.connect(self._tell)
         self.annotation.accepted.connect(lambda _: self.proposals.told.emit(""))
-        window.label_list.name_chosen.connect(self._accept_searched)
         self.navigation.opening.connect(self._leave_picture)
         self.navigation.opened.connect(self._picture_opened)
         self.navigation.failed.connect(self._picture_failed)
         self.navigation.hint_changed.connect(self._tell)
         self.objects.refine_asked.connect(self._refine)
-        self.objects.rename_asked.connect(self._ask_rename)
-        self.objects.drawn.connect(lambda _: self._ask_rename())
         self.objects.hint_changed.connect(self._tell)
         self.names.ready.connect(self._names_ready)
         self.names.progress.connect(self._names_progress)
         self.names.failed.connect(self._names_failed)
-        self.classes.lock_asked.connect(self._lock_class)
+        self.classes.lock_asked.connect(self.naming.lock)
+        self.naming.told.connect(self._tell)
         self.classes.told.connect(self._tell)
         self.classes.vocabulary_chosen.connect(partial(self._keep_setting, "vocabulary"))
         self.history.told.connect(window.set_hint)
@@ -167,7 +175,7 @@ class Workspace(QObject):
             "file.open_folder": lambda: self._open_asked(w.ask_open_folder()),
             "file.open_file": lambda: self._open_asked(w.ask_open_file("Open", _OPEN_PATTERNS)),
             "file.start": self._show_start,
-            "file.save": self._save_now,
+            "file.save": self.saving.now,
             "file.import": self.exchange.ask_import,
             "file.export": self.exchange.ask_export,
             "edit.undo": self._undo,
@@ -183,7 +191,7 @@ class Workspace(QObject):
             "picture.copy_previous": self._offer_previous,
             "object.next": lambda: o.step(1),
             "object.previous": lambda: o.step(-1),
-            "object.rename": self._ask_rename,
+            "object.rename": self.naming.rename,
             "object.refine": self._refine_selected,
             "object.lock": o.toggle_lock,
             "object.hide": o.toggle_hidden,
@@ -196,14 +204,14 @@ class Workspace(QObject):
             "mask.merge": o.merge,
             "label.accept": a.accept,
             "label.accept_unnamed": a.accept_unnamed,
-            "label.search": self._open_search,
+            "label.search": self.naming.search,
             "label.candidate_next": lambda: a.step_candidate(1),
             "label.candidate_previous": lambda: a.step_candidate(-1),
             "label.drop": self._drop,
             "prompt.undo": a.take_back,
             "class.lock": a.toggle_lock,
             "model.everything": self.proposals.everything,
-            "model.find": self._ask_find,
+            "model.find": self.naming.find,
             "model.clear": self.proposals.clear,
             "model.batch": self.batch.ask,
             "model.hover": lambda: self._set_hover(not a.hover),
@@ -217,7 +225,7 @@ class Workspace(QObject):
             "review.exclude_picture": lambda: r.decide_picture("excluded"),
         }
         table |= {f"label.name_{k}": partial(a.accept_rank, k) for k in range(1, 10)}
-        table |= {f"class.hotkey_{k}": partial(self._class_hotkey, k) for k in range(1, 11)}
+        table |= {f"class.hotkey_{k}": partial(self.naming.hotkey, k) for k in range(1, 11)}
         table |= {f"tool.{tool.value}": partial(self.set_tool, tool) for tool in data.Tool}
         table |= {f"view.theme_{t}": partial(self.preferences.set_theme, t) for t in ("system", "light", "dark")}
         return table
@@ -311,7 +319,7 @@ class Workspace(QObject):
         self.session = None
         self.batch.attach(None)
         parts = (self.exchange, self.proposals, self.review, self.history, self.classes, self.objects, self.report)
-        for part in (*parts, self.additions):
+        for part in (*parts, self.additions, self.naming, self.saving):
             part.attach(None)
         self.names.attach(None)
         self._names_ready("")
@@ -323,8 +331,6 @@ class Workspace(QObject):
         store = StoreService(found.project, self)
         session = Session(store, found.facts, self)
         self.session = session
-        store.state_changed.connect(self._window.set_saved)
-        store.save_failed.connect(self._save_failed)
         session.refused.connect(lambda text: self._tell(text, "error"))
         session.pictures_changed.connect(lambda _: self._show_progress())
         settings = found.facts.settings
@@ -339,13 +345,14 @@ class Workspace(QObject):
         self.batch.attach(session, settings.get("batch"))
         self.report.attach(session)
         self.additions.attach(session)
+        self.naming.attach(session)
+        self.saving.attach(session)
         self.navigation.attach(session, found.facts.list_rows)
         self.names.attach(session, str(settings.get("vocabulary", DEFAULT_VOCABULARY)))
         path = found.project.path
         self._at_start = False
         self._window.show_work()
         self._window.set_title(path.stem)
-        self._window.set_saved(*_first_chip(session))
         self._show_progress()
         self._report_opening(found)
         self.preferences.add_recent(str(path))
@@ -443,12 +450,6 @@ class Workspace(QObject):
         elif self.session is not None:
             self.session.select(())
 
-    def _open_search(self) -> None:
-        if self.annotation.suggested is not None:
-            self._window.label_list.open_search()
-        else:
-            self._ask_rename()
-
     def _refine(self, uid: str) -> None:
         self.set_tool(data.Tool.PROMPT)
         self.annotation.refine(uid)
@@ -460,53 +461,9 @@ class Workspace(QObject):
         else:
             self._tell("Select an object first (Ctrl+click)")
 
-    def _ask_rename(self) -> None:
-        session = self.session
-        if session is None or session.document is None or not session.document.selection:
-            return
-        names = [row.name for row in session.classes]
-        start = session.classes.name(session.document.selected()[-1].row.class_uid)
-        name = self._window.ask_name("Name", start, names).strip()
-        if name:
-            entry = self.names.vocabulary.find(name) if self.names.vocabulary else None
-            row, extra = session.claim_class(entry.id if entry else "", entry.name if entry else name)
-            self.objects.rename(row, extra)
-
-    def _ask_find(self) -> None:
-        name = self._window.ask_name(
-            "Find by name", "", [row.name for row in self.session.classes] if self.session else []
-        )
-        if name:
-            self.proposals.find(name)
-
-    def _class_hotkey(self, number: int) -> None:
-        session = self.session
-        row = session.classes.with_hotkey(f"Ctrl+{number % 10}") if session else None
-        if session is None or row is None:
-            self._tell(f"No class has the hotkey Ctrl+{number % 10}")
-        elif self.annotation.suggested is not None:
-            self.annotation.accept_class(row)
-        elif session.document is not None and session.document.selection:
-            self.objects.rename(row)
-        else:
-            self.annotation.toggle_lock(row.uid)
-
-    def _lock_class(self, uid: str) -> None:
-        if uid and uid != self.annotation.locked_class:
-            self.annotation.toggle_lock(uid)
-        elif not uid and self.annotation.locked_class:
-            self.annotation.toggle_lock(self.annotation.locked_class)
-        self._window.classes.set_locked(self.annotation.locked_class)
-
     def _review_delete(self) -> None:
         self.objects.delete()
         self.review.removed()
-
-    def _accept_searched(self, entry_id: str, rank: int) -> None:
-        """A name found by the search that is not among those on show (those the annotation controller takes)."""
-        entry = self.names.entry(entry_id) if rank == 0 else None
-        if entry is not None and all(label.entry_id != entry_id for label in self.annotation.labels):
-            self.annotation.accept_named(entry.id, entry.name)
 
     def _names_ready(self, digest: str) -> None:
         self.annotation.vocabulary_digest = digest
@@ -573,30 +530,9 @@ class Workspace(QObject):
         if session is not None and not session.read_only:
             session.store.write(lambda project: project.set_setting(name, value))
 
-    def _save_now(self) -> None:
-        if self.session is not None:
-            self.session.store.retry()
-            if not self.session.store.pending and not self.session.read_only:
-                self._window.set_hint("Everything is saved; every action is saved at once")
-
-    def _retry_save(self) -> None:
-        if self.session is not None:
-            self.session.store.retry()
-
-    def _save_failed(self, text: str) -> None:
-        self._window.show_message(
-            data.Message(
-                "save",
-                f"Saving fails: {text}",
-                "Your work is kept and saving is tried again; do not close the program.",
-                "error",
-                "Retry",
-            )
-        )
-
     def _message_action(self, key: str) -> None:
-        if key == "save":
-            self._retry_save()
+        if key == FAILED:
+            self.saving.retry()
         elif key == "picture":
             self.navigation.retry()
         elif key == "batch":
@@ -625,7 +561,3 @@ _TOOL_HINTS = {
     data.Tool.POLYGON: "Click corners; Enter or a double click closes the polygon",
     data.Tool.VERTICES: "Select an object, then drag its corners",
 }
-
-
-def _first_chip(session: Session) -> tuple[data.SaveState, str]:
-    return (data.SaveState.READ_ONLY, "read-only") if session.read_only else (data.SaveState.SAVED, "saved")
