@@ -205,7 +205,7 @@ def _values(objects: Mapping[str, list[float]]) -> dict[str, np.ndarray[Any, np.
 def table(rows: Sequence[Mapping[str, Any]], learn: str) -> str:
     """Return the curve as Markdown: mean over objects and seeds ± standard error, gain over the model before."""
     figures = _FIGURES[learn]
-    head = ["pictures", *figures.values(), "refused", "minutes a run"]
+    head = ["pictures", *figures.values(), "refused", "processor minutes a run"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for row in rows:
         cells = [str(row["pictures"]) if row["pictures"] else "0 (before)"]
