@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Signal
 
-from ovsam_annotator.inference.messages import EncodeText, Failed, Progress, TextEncoded
+from ovsam_annotator.inference.messages import EncodeText, Failed, Predicted, Progress, TextEncoded
 from ovsam_annotator.model.responsive import loading_for_good
 from ovsam_annotator.views import data
 from ovsam_core.vocabulary import Entry, Vocabulary, VocabularySearch, normalise
@@ -83,6 +83,7 @@ class NamesController(QObject):
         self._vocabulary: Vocabulary | None = None
         self._index: VocabularySearch | None = None
         self._whole: VocabularySearch | None = None
+        self._whole_wanted = False
         self._entries: dict[str, Entry] = {}
         self._serial = 0
         self._ranked: Vocabulary | None = None
@@ -159,8 +160,6 @@ class NamesController(QObject):
                 self._rank(loaded.first)
             if self._ranked is not loaded.vocabulary:
                 self._segmenter.submit(EncodeText(loaded.vocabulary, spare=True))
-            if self._whole is None:
-                self._runner.run(_load_whole, self._take_whole, lambda error: self.failed.emit(str(error), False))
 
         def failed(error: Exception) -> None:
             if serial != self._serial:
@@ -174,8 +173,16 @@ class NamesController(QObject):
         alone = self._ranked is None
         self._runner.run(lambda: _load(preset, own, alone=alone), done, failed)
 
+    def _want_whole(self) -> None:
+        """Index every name for the search: once there is time for it, or when somebody searches."""
+        if not self._whole_wanted:
+            self._whole_wanted = True
+            self._runner.run(_load_whole, self._take_whole, lambda error: self.failed.emit(str(error), False))
+
     def _take_whole(self, found: tuple[VocabularySearch, dict[str, Entry]]) -> None:
         self._whole, self._entries = found
+        if self._text.strip():
+            self.search(self._text)
 
     def _rank(self, vocabulary: Vocabulary) -> None:
         self._ranked = vocabulary
@@ -184,6 +191,8 @@ class NamesController(QObject):
     def take(self, answer: object) -> None:
         """An answer of the segmenter about names."""
         wanted = self._vocabulary
+        if isinstance(answer, Predicted) and not answer.hover:
+            self._want_whole()
         match answer:
             case Progress(picture_id=None) if answer.stage == "names":
                 ranked = self._ranked
@@ -200,6 +209,7 @@ class NamesController(QObject):
     def search(self, text: str) -> None:
         """Show prefix hits at once; misspelt names a moment later."""
         self._text = text
+        self._want_whole()
         index = self._index
         if index is None or not text.strip():
             self._list.set_results(text, ())

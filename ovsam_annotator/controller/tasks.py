@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -41,6 +42,9 @@ class Tasks(QObject):
     def __init__(self, threads: int = 2, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="task")
+        together = threading.Barrier(threads)  # starts them all now: later the window would wait for a busy interpreter
+        for _ in range(threads):
+            self._pool.submit(together.wait)
         self._closed = False
         self._finished.connect(self._hand_back, Qt.ConnectionType.QueuedConnection)
 

@@ -35,13 +35,14 @@ class ChildSettings:
     Attributes:
         model_id: model to load.
         fallback: let a small untrained model stand in where the wanted one is missing.
-        niceness: how far work in spare time gives way to others, on the scale of Unix (0 to 19).
+        niceness: how far the process gives way to others, above all to the window, on the scale of Unix (0 to 19);
+            work in spare time gives way twice as far.
         demo: no model at all, the demo engine.
     """
 
     model_id: str
     fallback: bool = True
-    niceness: int = 10
+    niceness: int = 5
     demo: bool = False
 
 
@@ -55,11 +56,12 @@ def serve(connections: tuple[Connection, Connection], cancelled: tuple[Any, Any]
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C in a terminal reaches the whole group; the window decides
     faulthandler.enable()
+    _give_way(settings.niceness)
     share_evenly()
     engine = _engine(settings)
 
     def spare() -> None:
-        _give_way(settings.niceness)
+        _give_way_further(2 * settings.niceness)
         _answer(connections[1], cancelled[1], engine)
 
     threading.Thread(target=spare, daemon=True).start()
@@ -82,16 +84,16 @@ def _engine(settings: ChildSettings) -> Engine:
 
 
 def _give_way(niceness: int) -> None:
-    """Lower the priority of this thread and of those that torch starts for it; work for a waiting user keeps its own.
-
-    Only Linux has priorities by thread; elsewhere the whole process gives way a little.
-    """
     with contextlib.suppress(psutil.Error, OSError):
-        if sys.platform == "linux":
+        lower = getattr(psutil, "BELOW_NORMAL_PRIORITY_CLASS", None)  # Windows' own scale
+        psutil.Process().nice(niceness if lower is None else lower)
+
+
+def _give_way_further(niceness: int) -> None:
+    """Lower the priority of this thread and of those that torch starts for it; only Linux has priorities by thread."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
-        else:
-            lower = getattr(psutil, "BELOW_NORMAL_PRIORITY_CLASS", None)  # Windows' own scale
-            psutil.Process().nice(niceness // 2 if lower is None else lower)
 
 
 def _answer(connection: Connection, cancelled: Any, engine: Engine) -> None:
