@@ -1,6 +1,6 @@
 """The canvas: a picture, its masks, the suggestion on show, and what mouse and keyboard do there.
 
-Painting is left to the items and to `decorations`, drawing with the left button to `gestures`. This class owns the
+Painting is left to the items and to `foreground`, drawing with the left button to `gestures`. This class owns the
 view: zoom, pan, pointer, and which of the parts is asked.
 """
 
@@ -15,8 +15,8 @@ from PySide6.QtWidgets import QApplication, QFrame, QGraphicsScene, QGraphicsVie
 
 from ovsam_annotator.views import decorations
 from ovsam_annotator.views.chip import CursorTag, EncodeChip, NoteChip
-from ovsam_annotator.views.data import DisplayOptions, EncodeState, PromptMarks, Tool
-from ovsam_annotator.views.decorations import ShapeStamp
+from ovsam_annotator.views.data import DisplayOptions, EncodeState, Tool
+from ovsam_annotator.views.foreground import Foreground
 from ovsam_annotator.views.gestures import BoxGesture, PolygonGesture, StrokeGesture, VertexGesture
 from ovsam_annotator.views.overlay import OverlayItem
 from ovsam_annotator.views.tiles import PictureItem
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from PySide6.QtWidgets import QWidget
 
     from ovsam_annotator.model.shapes import MaskShape
-    from ovsam_annotator.views.data import CanvasObject, PictureImage, Rgb, Suggestion
+    from ovsam_annotator.views.data import CanvasObject, PictureImage, PromptMarks, Rgb, Suggestion
     from ovsam_annotator.views.gestures import Gesture
 
 __all__ = ["Canvas"]
@@ -79,17 +79,7 @@ class Canvas(QGraphicsView):
             self.scene().addItem(item)
 
         self._options = DisplayOptions()
-        self._marks = PromptMarks()
-        self._fresh: list[tuple[float, float, bool]] = []
-        self._suggestion: ShapeStamp | None = None
-        self._suggestion_parts: list[tuple[int, int, int, int]] = []
-        self._suggestion_name = ""
-        self._hover: ShapeStamp | None = None
-        self._hover_name = ""
-        self._proposals: list[tuple[ShapeStamp, Rgb, str]] = []
-        self._lit = ""
-        self._selection: tuple[str, ...] = ()
-        self._selected_stamps: dict[str, ShapeStamp] = {}
+        self._over = Foreground()
 
         self._tool = Tool.PROMPT
         self._vertices = VertexGesture(self.vertices_edited.emit)
@@ -148,11 +138,8 @@ class Canvas(QGraphicsView):
             gesture.key(Qt.Key.Key_Escape)
         self._picture.set_picture(picture)
         self._overlay.set_size(picture.width if picture else 0, picture.height if picture else 0)
-        self._selection, self._selected_stamps = (), {}
-        self._marks, self._fresh = PromptMarks(), []
-        self._suggestion = self._hover = self._cursor = None
-        self._suggestion_parts = []
-        self._proposals = []
+        self._over.clear()
+        self._cursor = None
         self._vertices.set_rings("", ())
         self._tell_hidden()
         self.zoom_fit()
@@ -174,41 +161,27 @@ class Canvas(QGraphicsView):
 
     def set_selection(self, uids: Sequence[str]) -> None:
         """Mark objects as selected."""
-        self._selection = tuple(uids)
+        self._over.set_selection(uids)
         self._objects_changed()
 
     def set_marks(self, marks: PromptMarks) -> None:
         """Show the prompt of the object in work; takes over from the dots that clicks have left."""
-        self._marks = marks
-        self._fresh = []
+        self._over.set_marks(marks)
         self.viewport().update()
 
     def set_suggestion(self, suggestion: Suggestion | None) -> None:
         """Show the chosen candidate with a dashed outline."""
-        self._hover = None
-        self._suggestion_parts = []
-        if suggestion is None:
-            self._suggestion = None
-        else:
-            self._suggestion = ShapeStamp(suggestion.candidates[suggestion.chosen].shape)
-            self._suggestion_parts = self._suggestion.shape.part_boxes()
-            first = suggestion.preselected
-            self._suggestion_name = suggestion.names[first].name if first is not None else ""
+        self._over.set_suggestion(suggestion)
         self.viewport().update()
 
     def set_hover(self, shape: MaskShape | None, name: str = "") -> None:
         """Show or drop the hover preview."""
-        if shape is None and self._hover is None:
-            return
-        self._hover = ShapeStamp(shape) if shape is not None else None
-        self._hover_name = name
-        self.viewport().update()
+        if self._over.set_hover(shape, name):
+            self.viewport().update()
 
     def set_proposals(self, shapes: Sequence[tuple[MaskShape, Rgb, str]], lit: str = "") -> None:
         """Show proposals (shape, colour, name), dashed; those named `lit` stand out."""
-        known = {id(path.shape): path for path, _, _ in self._proposals}
-        self._proposals = [(known.get(id(s)) or ShapeStamp(s), colour, name) for s, colour, name in shapes]
-        self._lit = lit
+        self._over.set_proposals(shapes, lit)
         self.viewport().update()
 
     def set_vertices(self, uid: str, rings: Sequence[NDArray[np.floating]] | None) -> None:
@@ -327,7 +300,7 @@ class Canvas(QGraphicsView):
     def suggestion_rects(self) -> list[QRectF]:
         """Boxes of the parts of the mask on show in viewport coordinates, the largest part first; none without one."""
         view = self.viewportTransform()
-        return [view.mapRect(QRectF(x1, y1, x2 - x1, y2 - y1)) for x1, y1, x2, y2 in self._suggestion_parts]
+        return [view.mapRect(QRectF(x1, y1, x2 - x1, y2 - y1)) for x1, y1, x2, y2 in self._over.parts]
 
     def hide_while_held(self, key: int) -> None:
         """Hide all masks until a key is let go."""
@@ -347,52 +320,27 @@ class Canvas(QGraphicsView):
         if self._picture.picture is None:
             return
         scale = self.scale_now
+        view, area = self.viewportTransform(), QRectF(self.viewport().rect())
         if not self._options.hidden:
             painter.save()
             painter.resetTransform()
-            self._paint_masks(painter, self.viewportTransform(), QRectF(self.viewport().rect()))
+            self._over.paint_masks(painter, view, area, self._options.fill, self._overlay.objects)
             painter.restore()
-        if self._marks.box_xyxy is not None:
-            x1, y1, x2, y2 = self._marks.box_xyxy
-            decorations.paint_box(painter, QRectF(x1, y1, x2 - x1, y2 - y1), pending=self._marks.pending)
+        self._over.paint_box(painter)
         gesture = self._gestures.get(self._tool)
         if gesture is not None:
             gesture.paint(painter, scale)
         painter.save()
         painter.resetTransform()
-        self._paint_device(painter, self.viewportTransform(), rect)
+        self._paint_device(painter, view, area, rect)
         painter.restore()
 
-    def _paint_masks(self, painter: QPainter, view: QTransform, area: QRectF) -> None:
-        fill = self._options.fill
-        for proposal, colour, name in self._proposals:
-            lit = not self._lit or name == self._lit
-            look = decorations.suggested(colour, fill=fill * 0.7 if lit else 0, bold=False)
-            proposal.paint(painter, view, area, look)
-        for uid in self._selection:
-            item = self._overlay.objects.get(uid)
-            if item is not None and not item.hidden:
-                kept = self._selected_stamps.get(uid)
-                if kept is None or kept.shape is not item.shape:
-                    kept = self._selected_stamps[uid] = ShapeStamp(item.shape)
-                kept.paint(painter, view, area, decorations.selected(item.colour))
-        if self._hover is not None:
-            self._hover.paint(painter, view, area, decorations.suggested(fill=0, bold=False))
-        if self._suggestion is not None:
-            self._suggestion.paint(painter, view, area, decorations.suggested(fill=min(fill, 0.35), bold=True))
-
-    def _paint_device(self, painter: QPainter, view: QTransform, rect: QRectF) -> None:
-        area = QRectF(self.viewport().rect())
+    def _paint_device(self, painter: QPainter, view: QTransform, area: QRectF, rect: QRectF) -> None:
         if not self._options.hidden and self._options.names:
             box = (rect.left(), rect.top(), rect.right(), rect.bottom())
             seen = self._overlay.largest_in(*box, NAMES_TRIED)
             decorations.paint_names(painter, seen, view, area, self.font())
-        if self._hover is not None and self._hover_name and self._pointer is not None:
-            at = QPointF(self._pointer) + QPointF(14, -14)
-            decorations.paint_plate(painter, at, f"{self._hover_name}?", area, self.font())
-        dots = [(view.map(QPointF(x, y)), on, self._marks.pending) for x, y, on in self._marks.points]
-        dots += [(view.map(QPointF(x, y)), on, True) for x, y, on in self._fresh]
-        decorations.paint_dots(painter, dots)
+        self._over.paint_signs(painter, view, area, self.font(), self._pointer)
         if self._cursor is not None:
             decorations.paint_cross(painter, view.map(self._cursor), area, whole=self._options.crosshair)
         elif self._options.crosshair and self._pointer is not None:
@@ -597,7 +545,7 @@ class Canvas(QGraphicsView):
         picture = self._picture.picture
         if picture is None or not (0 <= point.x() < picture.width and 0 <= point.y() < picture.height):
             return
-        self._fresh.append((point.x(), point.y(), positive))
+        self._over.add_dot(point.x(), point.y(), positive=positive)
         self.viewport().update()
         self.point_added.emit(point.x(), point.y(), positive)
 
@@ -684,7 +632,6 @@ class Canvas(QGraphicsView):
                 self.viewport().update(0, at.y() - 2, area.width(), 5)
 
     def _objects_changed(self) -> None:
-        self._selected_stamps = {u: p for u, p in self._selected_stamps.items() if u in self._selection}
         self._tell_hidden()
         self.viewport().update()
 

@@ -161,8 +161,8 @@ def test_the_previous_pictures_objects_are_suggested_and_class_keys_name(person)
     person.until(lambda: len(items(person)) == 1)
     assert person.workspace.session.classes.name(items(person)[0].row.class_uid) == name
     person.key(Key.Key_D, CONTROL)
-    person.until(lambda: bool(person.canvas._proposals))
-    assert person.canvas._proposals[0][2] == name
+    person.until(lambda: bool(person.canvas._over.proposed))
+    assert person.canvas._over.proposed[0][1] == name
 
 
 def test_the_fixed_class_shows_at_the_cursor_until_it_is_released(person):
@@ -220,7 +220,7 @@ def test_the_hands_need_no_mouse(person):
     for _ in range(4):
         person.key(Key.Key_Down)
     person.key(Key.Key_C, SHIFT)
-    assert [positive for _, _, positive in canvas._marks.points] == [True, False]
+    assert [positive for _, _, positive in canvas._over.marks.points] == [True, False]
     person.until(lambda: not person.annotation.waiting)
     person.key(Key.Key_Return)
     person.until(lambda: len(items(person)) == 1)

@@ -46,7 +46,7 @@ def person():
         assert loop.waiting
         yield lambda: loop.suggested is not None and not loop.waiting
         mask = loop.suggested.mask
-        drawn = canvas._suggestion.shape
+        drawn = canvas._over.suggested
         seen.append({
             "file": Path(picture.path).name, "name": loop.labels[k].name, "rle": mask.rle["counts"],
             "size": list(mask.rle["size"]), "box": list(drawn.box_xyxy), "area": drawn.area,
