@@ -164,12 +164,11 @@ def paint_names(
     for item in objects[: 4 * limit]:
         x1, y1, x2, y2 = item.shape.box_xyxy
         if (x2 - x1) * scale >= 24 and (y2 - y1) * scale >= height * 0.8 and item.name:
-            named.append(item)
+            named.append((item, x1, y1, x2, y2))
     # the largest get names; of these the smaller choose first, since the larger have more places to go to
-    for item in (*reversed(named[:limit]), *named[limit:]):
+    for item, x1, y1, x2, y2 in (*reversed(named[:limit]), *named[limit:]):
         if written >= limit:
             break
-        x1, y1, x2, y2 = item.shape.box_xyxy
         wide = (x2 - x1) * scale
         text = f"🔒 {item.name}" if item.locked else item.name
         width = metrics.horizontalAdvance(text) + 10

@@ -44,7 +44,8 @@ def add_tool_bar(window: QMainWindow, actions: Actions) -> QToolBar:
     bar = QToolBar(QCoreApplication.translate("MainWindow", "Tools"))
     bar.setObjectName("tools")
     bar.setAccessibleName(bar.windowTitle())
-    bar.setIconSize(QSize(22, 22))
+    side = max(22, round(window.fontMetrics().height() * 1.25))  # grows with the font
+    bar.setIconSize(QSize(side, side))
     bar.setMovable(False)
     for i, command in enumerate(_ICONS):
         if i in {6, 8, 10}:
