@@ -77,8 +77,11 @@ def add_docks(window: QMainWindow, parts: list[tuple[str, str, QWidget, str]]) -
         window.addDockWidget(area, dock)
         if place in first:
             window.tabifyDockWidget(first[place], dock)
+            panel.setEnabled(False)
         first.setdefault(place, dock)
         docks[name] = dock
+        # a panel behind its neighbour's tab counts as visible: switched off, it takes no keyboard focus
+        dock.visibilityChanged.connect(panel.setEnabled)
     for dock in first.values():
         dock.raise_()
     window.setTabPosition(Qt.DockWidgetArea.AllDockWidgetAreas, window.tabPosition(Qt.DockWidgetArea.TopDockWidgetArea))

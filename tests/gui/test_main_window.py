@@ -471,3 +471,31 @@ def test_a_full_window_paints_without_a_complaint(window):
     window.canvas.set_selection(["a"])
     window.canvas.set_hover(item().shape, "cat")
     assert not window.grab().isNull()
+
+
+def focus_chain(window):
+    found, widget = [], window.canvas
+    while True:
+        takes = (widget.focusPolicy() & Qt.FocusPolicy.TabFocus) == Qt.FocusPolicy.TabFocus
+        if takes and widget.isVisible() and widget.isEnabled():
+            found.append(widget)
+        widget = widget.nextInFocusChain()
+        if widget is window.canvas:
+            return found
+
+
+def test_the_keyboard_goes_from_left_to_right_and_never_behind_a_tab(window):
+    chain = focus_chain(window)
+    assert chain[0] is window.canvas
+    panels = [
+        next(i for i, w in enumerate(chain) if panel.isAncestorOf(w))
+        for panel in (window.pictures, window.objects, window.classes)
+    ]
+    assert panels == sorted(panels)
+    for panel in (window.proposals, window.report, window.history):
+        assert not any(panel.isAncestorOf(widget) for widget in chain)
+    window._on_action("model.find")
+    assert window.proposals.isAncestorOf(QApplication.focusWidget())
+    chain = focus_chain(window)
+    assert any(window.proposals.isAncestorOf(widget) for widget in chain)
+    assert not any(window.objects.isAncestorOf(widget) for widget in chain)
