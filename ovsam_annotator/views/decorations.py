@@ -176,9 +176,15 @@ def paint_names(
             text = metrics.elidedText(text, Qt.TextElideMode.ElideRight, max(wide + 10, 50))
             width = metrics.horizontalAdvance(text) + 10
         # over the mask's topmost pixel, so that it is clear whose name it is; else at the foot of the mask, or inside
-        tip = (x1 + int(item.shape.pixels[0].argmax())) * scale + dx
+        if len(item.shape.loops) > 1:  # crumbs: the part with the longest outline is the one that is seen
+            main = max(item.shape.loops, key=len)
+            head, foot = int(main[:, 1].min()), int(main[:, 1].max())
+            tip = int(main[main[:, 1].argmin(), 0]) * scale + dx
+        else:
+            head, foot = y1, y2
+            tip = (x1 + int(item.shape.pixels[0].argmax())) * scale + dx
         left = min(max(tip - 8, area.left() + 2), area.right() - width - 2)
-        for edge in (y1 * scale + dy - height, y2 * scale + dy, y1 * scale + dy):
+        for edge in (head * scale + dy - height, foot * scale + dy, head * scale + dy):
             top = min(max(edge, area.top() + 2), area.bottom() - height - 2)
             plate = QRectF(left, top, width, height)
             row = int(top // height)

@@ -8,8 +8,9 @@ from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QWheelEvent
 from PySide6.QtWidgets import QApplication
 
+from ovsam_annotator.model.shapes import pixel_shape
 from ovsam_annotator.views.canvas import Canvas
-from ovsam_annotator.views.data import DisplayOptions, EncodeState, PromptMarks, Tool
+from ovsam_annotator.views.data import CanvasObject, DisplayOptions, EncodeState, PromptMarks, Tool
 from ovsam_annotator.views.palette import NEGATIVE, POSITIVE, SUGGESTION
 from ovsam_annotator.views.pyramid import picture_image
 
@@ -404,3 +405,22 @@ def test_an_empty_canvas_takes_any_event(qtbot, canvas):
     canvas.set_suggestion(suggestion(empty=True))
     canvas.set_hover(shape(), "cat")
     canvas.viewport().repaint()
+
+
+def test_a_name_stands_at_the_main_part_and_not_at_a_crumb(qtbot, canvas):
+    pixels = np.zeros((100, 200), bool)
+    pixels[50:90, 20:80] = pixels[89:95, 30:40] = True
+    pixels[4:6, 180:182] = True
+    canvas.set_objects([CanvasObject("a", pixel_shape(pixels), "cat", (255, 0, 0))])
+    canvas.set_display(DisplayOptions(fill=0.0))
+    settle(qtbot, canvas)
+    seen = pixels_of_colour(canvas, (255, 0, 0))
+    rows, columns = np.nonzero(seen)
+    wide = [c for r, c in zip(rows, columns, strict=True) if r < at(canvas, 0, 45).y()]
+    plate = at(canvas, 20, 50)
+    assert seen[plate.y() - 12 : plate.y() - 3, plate.x() - 4 : plate.x() + 4].mean() > 0.5
+    assert sum(c > at(canvas, 170, 0).x() for c in wide) < 60  # only the crumb's own outline
+
+
+def pixels_of_colour(canvas, colour):
+    return np.abs(pixels(canvas).astype(int) - colour).max(axis=2) < 40
