@@ -203,3 +203,18 @@ def test_pictures_without_lists_are_not_federated(tmp_path):
     pictures = read_records(coco_file(tmp_path, 1))
     data = PromptSamples(pictures, CLASSES, SETTINGS, PromptArgs(), seed=3, federated=2)
     assert not len(data[0, 0]["allowed"])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[]", "expected an object, got list"),
+        ("{", "cannot be read"),
+        ('{"image": {"image_id": 1, "height": 4, "width": 4, "file_name": "a.jpg"}}', "KeyError 'annotations'"),
+    ],
+)
+def test_a_broken_sa1b_file_is_named(tmp_path, text, words):
+    (tmp_path / "sa_1.json").write_text(text)
+    with pytest.raises(FormatError, match=r"sa_1\.json: ") as caught:
+        read_sa1b(tmp_path)
+    assert words in str(caught.value)

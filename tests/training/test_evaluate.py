@@ -207,3 +207,13 @@ def test_the_true_region_names_alike_whatever_the_prompt(tmp_path):
     assert truth["miou"] == own["miou"]
     assert (truth["top5"], truth["ece"]) == (found["box", "mask"]["top5"], found["box", "mask"]["ece"])
     assert truth["ece"] != own["ece"]
+
+
+@pytest.mark.parametrize("baseline", ["image-crop", "feature-crop"])
+def test_crop_baselines_name_what_a_click_segmented(tmp_path, baseline):
+    """Table 1's rows by points: the region is the mask's box, or the click's surroundings where there is no mask."""
+    data = coco_file(tmp_path, 1)
+    args = EvaluateArgs(data, tmp_path / "o.json", model="tiny", baseline=baseline, prompt="centre", report="none")
+    report = evaluate(args)
+    assert (report["n_named"], report["prompt"]) == (3, "centre")
+    assert report["top1"] is not None
