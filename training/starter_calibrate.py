@@ -14,6 +14,7 @@ import torch
 from torch.nn import functional
 
 from ovsam_core.calibration import fit_temperature
+from ovsam_core.config import ModelConfig
 from ovsam_core.masks import Mask
 from ovsam_core.pictures import load_picture
 from ovsam_core.predictor import load_predictor
@@ -59,7 +60,9 @@ def calibrate(data: Path, folder: Path, model: Path, args: NameArgs) -> dict[str
     space = load_joint(folder / "joint-held.safetensors", args.joint)
     names = name_sets(sources, MiniLM.from_package())["object"]
     found = [*predicted_regions(model, regions), *predicted_regions(model, regions, click=True)]
-    table = region_features(features.load_trunk(), found, folder / "calibration")
+    config = model / "config.json"
+    scales = ModelConfig.from_json(config.read_bytes(), str(config)).crop.scales
+    table = region_features(features.load_trunk(), found, folder / "calibration", scales)
     return choose_shares(space, table, torch.tensor([region.label for region in found]), names)
 
 
@@ -94,16 +97,26 @@ def _click(region: LabelledRegion, size_hw: tuple[int, int]) -> Prompt:
     return Prompt.of([centre_point(Mask.from_rle(region.rle, *size_hw).full())], [1])
 
 
-def region_features(trunk: nn.Module, regions: Sequence[LabelledRegion], out: Path) -> dict[str, Tensor]:
-    """Return (N, C) trunk features of regions: "box" and "mask" of the map, "whole" and "under" of the two crops."""
+def region_features(
+    trunk: nn.Module, regions: Sequence[LabelledRegion], out: Path, scales: Sequence[float]
+) -> dict[str, Tensor]:
+    """Return (N, C) trunk features of regions: "box" and "mask" of the map, "whole" and "under" of each crop.
+
+    Args:
+        trunk: the frozen trunk.
+        regions: with masks, grouped by picture.
+        out: folder of the features, found again in the next run.
+        scales: of the crops, `crop.scales`.
+    """
     files = sorted({region.path for region in regions})
     maps = features.extract_maps(trunk, files, out / "map.npy")
     pooled = torch.from_numpy(
         features.pool_maps(trunk, maps, files, regions, features.View(1.0), out / "roi.npy")
     ).float()
     table = {"box": pooled[:, 0], "mask": pooled[:, 1]}
-    for index, view in enumerate(features.CROP_VIEWS[:2]):
-        crop = torch.from_numpy(features.extract_crops(trunk, regions, view, out / f"crop{index}.npy")).float()
+    for index, scale in enumerate(scales):
+        view = features.View(scale)
+        crop = torch.from_numpy(features.extract_crops(trunk, regions, view, out / f"crop-{scale:g}.npy")).float()
         table |= {f"whole{index}": crop[:, 0], f"under{index}": crop[:, 1]}
     return table
 
@@ -123,7 +136,7 @@ def mixed(space: JointSpace, table: dict[str, Tensor], region_share: float, crop
     region = mean_embedding([seen["box"], seen["mask"]], [1 - region_share, region_share])
     crops = [
         mean_embedding([seen[f"whole{i}"], seen[f"under{i}"]], [1 - crop_share, crop_share])
-        for i in range(len(features.CROP_VIEWS[:2]))
+        for i in range(sum(name.startswith("under") for name in table))
     ]
     return mean_embedding([region, mean_embedding(crops)], [1 - weight, weight])
 

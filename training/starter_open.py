@@ -97,7 +97,7 @@ def main(args: OpenArgs) -> dict[str, Any]:
     category = [int(row["coco_id"]) for row in read_table(asset_path("vocabularies", "coco.tsv"))]
     regions = features.coco_regions(args.data / "coco_val.json", category, _SMALLEST)
     labels = torch.tensor([region.label for region in regions])
-    table = region_features(trunk, regions, args.names / "coco_val")
+    table = region_features(trunk, regions, args.names / "coco_val", (1.2, 1.6))
     objects = sets["object"]
     with torch.no_grad():
         texts = space.text(objects.vectors)
