@@ -217,7 +217,8 @@ def _look_closer(look: Look, rgb: NDArray[np.uint8], draft: Draft) -> Draft:
     settings = look.model.config.zoom
     embedding = look.embedding
     x, y, w, h = draft.mask.bbox_xywh
-    if not w or max(w * embedding.scale_xy[0], h * embedding.scale_xy[1]) >= settings.below:
+    below = settings.click_below if draft.prompt.box_xyxy is None else settings.below
+    if not w or max(w * embedding.scale_xy[0], h * embedding.scale_xy[1]) >= below:
         return draft
     # A person's box tells better than the first answer where the object ends.
     near = np.array([x, y, x + w, y + h], np.float32) if draft.prompt.box_xyxy is None else draft.prompt.box_xyxy
@@ -233,6 +234,8 @@ def _look_closer(look: Look, rgb: NDArray[np.uint8], draft: Draft) -> Draft:
     decoded = decode(look, features, place, side, [zoom.prompt(draft.prompt, draft.logits, embedding, side)])
     scores = predicted_iou(decoded)[0]
     best = int(scores.argmax())
+    if scores[best] < draft.iou:
+        return draft
     answer, ax, ay = picture_window(
         decoded.logits[0, best], padded=side, input_hw=place.input_hw, size_hw=place.size_hw
     )

@@ -358,6 +358,10 @@ def test_the_zoom_window_stays_inside_and_is_worth_it():
     assert zoom_window(np.array([100, 100, 102, 102]), (200, 300), 2.0) == (85, 85, 117, 117)
 
 
+def without_clicks(config):
+    return replace(config, zoom=replace(config.zoom, click_below=0))
+
+
 def test_the_zoom_pass_runs_on_small_objects_only(predictor, embedding, rgb, monkeypatch):
     small = blob(8, 8, 13, 13)
     set_answer(monkeypatch, small[None], torch.tensor([0.5]))
@@ -385,6 +389,16 @@ def test_the_zoom_pass_runs_on_small_objects_only(predictor, embedding, rgb, mon
     cx, cy = x + w / 2, y + h / 2
     bx1, by1, bx2, by2 = found.box_xyxy
     assert ((bx1 + bx2) / 2, (by1 + by2) / 2) == pytest.approx((cx, cy), abs=2)
+    set_answer(monkeypatch, blob(8, 8, 13, 13)[None], torch.tensor([0.9]))  # surer than the closer look
+    assert predictor.predict([[45, 45]], embedding=embedding, picture=rgb, zoom=True).branches == ()
+    monkeypatch.setattr(answer, "decode", decode)
+    monkeypatch.setattr(predictor.model, "config", without_clicks(predictor.config))
+    seen.clear()
+    assert predictor.predict([[45, 45]], embedding=embedding, picture=rgb, zoom=True).branches == ()
+    assert len(seen) == 1
+    seen.clear()
+    box = predictor.predict(box=[30, 30, 60, 60], embedding=embedding, picture=rgb, zoom=True)
+    assert box.branches == ("zoom",)
     set_answer(monkeypatch, blob(2, 2, 30, 20)[None], torch.tensor([0.5]))
     assert predictor.predict([[45, 45]], embedding=embedding, picture=rgb, zoom=True).branches == ()
 
