@@ -231,7 +231,7 @@ def _look_closer(look: Look, rgb: NDArray[np.uint8], draft: Draft) -> Draft:
     with look.speed.autocast(look.device):
         raw = look.model.encode(look.speed.arrange(pixels.to(look.device)))
     features = {name: tensor.float() for name, tensor in raw.items()}
-    decoded = decode(look, features, place, side, [zoom.prompt(draft.prompt, draft.logits, embedding, side)])
+    decoded = decode(look, features, place, side, [zoom.prompt(draft.prompt, draft.logits, embedding, look.side)])
     scores = predicted_iou(decoded)[0]
     best = int(scores.argmax())
     if scores[best] < draft.iou:

@@ -362,7 +362,10 @@ def without_clicks(config):
     return replace(config, zoom=replace(config.zoom, click_below=0))
 
 
-def test_the_zoom_pass_runs_on_small_objects_only(predictor, embedding, rgb, monkeypatch):
+@pytest.mark.parametrize("size", [0, 64])
+def test_the_zoom_pass_runs_on_small_objects_only(predictor, embedding, rgb, monkeypatch, size):
+    config = replace(predictor.config, zoom=replace(predictor.config.zoom, size=size))
+    monkeypatch.setattr(predictor.model, "config", config)
     small = blob(8, 8, 13, 13)
     set_answer(monkeypatch, small[None], torch.tensor([0.5]))
     seen = []
@@ -379,12 +382,14 @@ def test_the_zoom_pass_runs_on_small_objects_only(predictor, embedding, rgb, mon
     assert found.branches == ("zoom",)
     assert "zoom" in found.timing_ms
     side, size_hw, prompt = seen[1]
-    assert side == 128
+    assert side == (size or 128)
     assert size_hw[0] == size_hw[1]
     x, y, w, h = predictor.predict([[45, 45]], embedding=embedding).mask.bbox_xywh
     assert size_hw[0] == max(32, round(2 * max(w, h)))
     assert prompt.points_xy.tolist()[0] == pytest.approx([size_hw[0] / 2, size_hw[0] / 2], abs=6)
     assert (prompt.mask[12:20, 12:20] > 0).all()  # the first answer, twice enlarged, in the middle
+    assert (prompt.mask[:, :4] < 0).all()
+    assert (prompt.mask[:4] < 0).all()
     assert found.best.predicted_iou == pytest.approx(0.8)
     cx, cy = x + w / 2, y + h / 2
     bx1, by1, bx2, by2 = found.box_xyxy
@@ -392,7 +397,7 @@ def test_the_zoom_pass_runs_on_small_objects_only(predictor, embedding, rgb, mon
     set_answer(monkeypatch, blob(8, 8, 13, 13)[None], torch.tensor([0.9]))  # surer than the closer look
     assert predictor.predict([[45, 45]], embedding=embedding, picture=rgb, zoom=True).branches == ()
     monkeypatch.setattr(answer, "decode", decode)
-    monkeypatch.setattr(predictor.model, "config", without_clicks(predictor.config))
+    monkeypatch.setattr(predictor.model, "config", without_clicks(config))
     seen.clear()
     assert predictor.predict([[45, 45]], embedding=embedding, picture=rgb, zoom=True).branches == ()
     assert len(seen) == 1
