@@ -217,8 +217,7 @@ def _look_closer(look: Look, rgb: NDArray[np.uint8], draft: Draft) -> Draft:
     settings = look.model.config.zoom
     embedding = look.embedding
     x, y, w, h = draft.mask.bbox_xywh
-    below = settings.click_below if draft.prompt.box_xyxy is None else settings.below
-    if not w or max(w * embedding.scale_xy[0], h * embedding.scale_xy[1]) >= below:
+    if not w or max(w * embedding.scale_xy[0], h * embedding.scale_xy[1]) >= settings.below:
         return draft
     # A person's box tells better than the first answer where the object ends.
     near = np.array([x, y, x + w, y + h], np.float32) if draft.prompt.box_xyxy is None else draft.prompt.box_xyxy
@@ -234,8 +233,6 @@ def _look_closer(look: Look, rgb: NDArray[np.uint8], draft: Draft) -> Draft:
     decoded = decode(look, features, place, side, [zoom.prompt(draft.prompt, draft.logits, embedding, look.side)])
     scores = predicted_iou(decoded)[0]
     best = int(scores.argmax())
-    if scores[best] < draft.iou:
-        return draft
     answer, ax, ay = picture_window(
         decoded.logits[0, best], padded=side, input_hw=place.input_hw, size_hw=place.size_hw
     )
@@ -253,7 +250,9 @@ def _look_closer(look: Look, rgb: NDArray[np.uint8], draft: Draft) -> Draft:
     spread = np.full((y2 - y1, x2 - x1), -10.0, np.float32)  # off the object where the window was not computed
     spread[ay : ay + answer.shape[0], ax : ax + answer.shape[1]] = answer
     logits = paste_logits(spread, zoom, embedding, look.side).to(draft.logits.device)
-    return replace(draft, logits=logits, iou=float(scores[best]), mask=mask, region=region, zoomed=True)
+    # It refines the answer that was best in the whole picture, and crops are scored a little lower: it stays the first.
+    quality = max(draft.iou, float(scores[best]))
+    return replace(draft, logits=logits, iou=quality, mask=mask, region=region, zoomed=True)
 
 
 def _sorted(drafts: Iterable[Draft]) -> list[Draft]:

@@ -209,15 +209,12 @@ class ZoomConfig:
         size: side of the crop's network input, pixels, a multiple of 32; 0 takes the model's own.
         scale: side of the crop over the longer side of the first answer's box.
         below: objects whose longer side is shorter than this run through it, pixels of the network input.
-        click_below: the same for answers to clicks without a box, which may be another thing than the one that was
-            meant: a closer look then only makes it surer.
     """
 
     enabled: bool = False
     size: int = 0
     scale: float = 2.0
     below: int = 96
-    click_below: int = 96
 
 
 @dataclass(frozen=True, slots=True)

@@ -358,10 +358,6 @@ def test_the_zoom_window_stays_inside_and_is_worth_it():
     assert zoom_window(np.array([100, 100, 102, 102]), (200, 300), 2.0) == (85, 85, 117, 117)
 
 
-def without_clicks(config):
-    return replace(config, zoom=replace(config.zoom, click_below=0))
-
-
 @pytest.mark.parametrize("size", [0, 64])
 def test_the_zoom_pass_runs_on_small_objects_only(predictor, embedding, rgb, monkeypatch, size):
     config = replace(predictor.config, zoom=replace(predictor.config.zoom, size=size))
@@ -394,18 +390,25 @@ def test_the_zoom_pass_runs_on_small_objects_only(predictor, embedding, rgb, mon
     cx, cy = x + w / 2, y + h / 2
     bx1, by1, bx2, by2 = found.box_xyxy
     assert ((bx1 + bx2) / 2, (by1 + by2) / 2) == pytest.approx((cx, cy), abs=2)
-    set_answer(monkeypatch, blob(8, 8, 13, 13)[None], torch.tensor([0.9]))  # surer than the closer look
-    assert predictor.predict([[45, 45]], embedding=embedding, picture=rgb, zoom=True).branches == ()
-    monkeypatch.setattr(answer, "decode", decode)
-    monkeypatch.setattr(predictor.model, "config", without_clicks(config))
-    seen.clear()
-    assert predictor.predict([[45, 45]], embedding=embedding, picture=rgb, zoom=True).branches == ()
-    assert len(seen) == 1
-    seen.clear()
-    box = predictor.predict(box=[30, 30, 60, 60], embedding=embedding, picture=rgb, zoom=True)
-    assert box.branches == ("zoom",)
     set_answer(monkeypatch, blob(2, 2, 30, 20)[None], torch.tensor([0.5]))
     assert predictor.predict([[45, 45]], embedding=embedding, picture=rgb, zoom=True).branches == ()
+
+
+def test_the_closer_look_stays_the_first_candidate(predictor, embedding, rgb, monkeypatch):
+    set_answer(monkeypatch, torch.stack([blob(8, 8, 13, 13), blob(7, 7, 14, 14)]), torch.tensor([0.9, 0.8]))
+    real = answer.decode
+
+    def decode(look, features, place, side, prompts):
+        if place.size_hw != embedding.size_hw:
+            return DecodedMasks(blob(8, 8, 24, 24)[None, None], torch.tensor([[0.6]]), torch.zeros(1, 32))
+        return real(look, features, place, side, prompts)
+
+    monkeypatch.setattr(answer, "decode", decode)
+    found = predictor.predict([[45, 45]], embedding=embedding, picture=rgb, zoom=True)
+    plain = predictor.predict([[45, 45]], embedding=embedding)
+    assert [c.predicted_iou for c in found.candidates] == pytest.approx([0.9, 0.8])
+    assert found.candidates[0].mask != plain.candidates[0].mask
+    assert found.candidates[1].mask == plain.candidates[1].mask
 
 
 def test_a_zoom_that_finds_another_object_is_dropped(predictor, embedding, rgb, monkeypatch):
