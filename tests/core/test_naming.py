@@ -107,3 +107,15 @@ def test_a_tiny_mask_is_one_without_a_cell(model):
         found = embed_regions(model, features, torch.tensor([[1.0, 1, 9, 9], [32, 32, 64, 64]]), masks)
     assert found.tiny.tolist() == [True, False]
     assert found.branches == ("head", "clip")
+
+
+def test_each_name_says_which_frozen_branch_put_it_there(model):
+    rows = np.eye(3, DIMS, dtype=np.float16)
+    entries = (Entry("own:a", "by the map"), Entry("own:b", "by the crop", ("also by the crop",)))
+    names = EncodedVocabulary(Vocabulary("test", entries), rows, np.array([0, 1]), "digest")
+    clip, crop = torch.zeros(1, DIMS), torch.zeros(1, DIMS)
+    clip[0, 0], crop[0, 2] = 1, 1  # the crop sees the second name's synonym
+    frozen = build_model(replace(named_config("tiny"), fusion=FusionConfig(alpha=1.0, beta=1.0)))
+    for seen, expected in ((crop, {"own:a": "clip", "own:b": "crop"}), (None, {"own:a": "clip", "own:b": "clip"})):
+        labels = name_regions(frozen, Regions(clip, clip, seen, torch.zeros(1, dtype=torch.bool)), names)[0]
+        assert {label.entry_id: label.decided_by for label in labels} == expected
