@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import re
 import sys
+import textwrap
 import types
 import typing
 from enum import Enum
@@ -72,8 +73,15 @@ def parse(kind: type[T], argv: Sequence[str], *, program: str = "") -> T:
     return from_mapping(kind, values)
 
 
-def from_mapping(kind: type[T], values: Mapping[str, Any], *, where: str = "") -> T:
+def from_mapping(kind: type[T], values: Mapping[str, Any], *, where: str = "", base: T | None = None) -> T:
     """Build the dataclass `kind` from nested mappings, checking every key and type.
+
+    Args:
+        kind: a dataclass.
+        values: option → value; a nested dataclass is a mapping of its own, and what it leaves out stays as the field's
+            default has it.
+        where: the options' common prefix, for messages.
+        base: where options that `values` leaves out come from; None takes the fields' own defaults.
 
     Raises:
         ConfigError: an unknown key, a bad value or a missing field.
@@ -85,13 +93,23 @@ def from_mapping(kind: type[T], values: Mapping[str, Any], *, where: str = "") -
             raise ConfigError(f"{where}{key}: no such option{_nearest(key, list(names))}")
     filled = {}
     for name, field in names.items():
+        default = _default(field) if base is None else getattr(base, name)
         if name in values:
-            filled[name] = _convert(hints[name], values[name], f"{where}{name}")
-        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            if not dataclasses.is_dataclass(hints[name]):
-                raise ConfigError(f"{where}{name}: this option is required")
+            filled[name] = _convert(hints[name], values[name], f"{where}{name}", default)
+        elif default is not dataclasses.MISSING:
+            filled[name] = default
+        elif not dataclasses.is_dataclass(hints[name]):
+            raise ConfigError(f"{where}{name}: this option is required")
+        else:
             filled[name] = from_mapping(typing.cast("type[Any]", hints[name]), {}, where=f"{where}{name}.")
     return kind(**filled)
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    """Return what the field holds where nothing is given, or MISSING."""
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
 
 
 def as_dict(config: object) -> dict[str, Any]:
@@ -220,16 +238,17 @@ def _inner(hint: object) -> object:
     return hint
 
 
-def _convert(hint: object, value: Any, where: str) -> object:
+def _convert(hint: object, value: Any, where: str, default: Any = dataclasses.MISSING) -> object:
     if _inner(hint) is not hint:
-        return None if value is None else _convert(_inner(hint), value, where)
+        return None if value is None else _convert(_inner(hint), value, where, default)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if dataclasses.is_dataclass(hint):
         if dataclasses.is_dataclass(value):
             return value
         if not isinstance(value, dict):
             raise ConfigError(f"{where}: expected a mapping, got {value!r}")
-        return from_mapping(typing.cast("type[Any]", hint), value, where=f"{where}.")
+        base = default if dataclasses.is_dataclass(default) else None
+        return from_mapping(typing.cast("type[Any]", hint), value, where=f"{where}.", base=base)
     if origin is typing.Literal:
         if value not in arguments:
             raise ConfigError(f"{where}: expected one of {', '.join(map(str, arguments))}, got {value!r}")
@@ -275,24 +294,52 @@ def _plain(value: object) -> object:
     return value.value if isinstance(value, Enum) else value
 
 
+_HELP = """\
+{usage}
+
+{about}
+
+{options}
+
+Options of a group need their last part alone where no other group has it (`--lr` for `--optim.lr`). Lists take commas,
+yes/no options `true` or `false`. A file given with --config holds the same options as nested mappings.
+"""
+_WIDTH = 110
+
+
 def _help(kind: type, program: str) -> str:
-    lines = [f"usage: {program} [--config FILE.yaml] [--OPTION VALUE]…", "", *_help_fields(kind, "")]
-    return "\n".join(lines) + "\n"
+    about = sys.modules[kind.__module__].__doc__ or kind.__doc__ or ""
+    usage = f"usage: {program} [--config FILE.yaml] [--OPTION VALUE]…"
+    return _HELP.format(usage=usage, about=about.strip(), options="\n".join(_help_fields(kind, "")))
 
 
-def _help_fields(kind: type, prefix: str) -> list[str]:
-    """One line per field, taken from the class docstring's Attributes section."""
-    notes = dict(re.findall(r"^ +(\w+): (.+(?:\n {12,}.+)*)", kind.__doc__ or "", flags=re.MULTILINE))
+def _help_fields(kind: type, prefix: str, base: object = dataclasses.MISSING) -> list[str]:
+    """One entry per field, taken from the class docstrings; `base` holds the defaults, if given."""
+    notes: dict[str, str] = {}
+    for part in reversed(kind.__mro__):  # a stage's own options inherit what the general ones say of a field
+        notes |= dict(re.findall(r"^ +(\w+): (.+(?:\n {12,}.+)*)", part.__doc__ or "", flags=re.MULTILINE))
     hints = typing.get_type_hints(kind)
-    lines = [f"{(kind.__doc__ or '').splitlines()[0]}"] if not prefix else []
+    entries = []
     for field in dataclasses.fields(kind):
+        default = _default(field) if base is dataclasses.MISSING else getattr(base, field.name)
         if dataclasses.is_dataclass(hints[field.name]):
-            lines += _help_fields(typing.cast("type", hints[field.name]), f"{prefix}{field.name}.")
+            entries += _help_fields(typing.cast("type", hints[field.name]), f"{prefix}{field.name}.", default)
             continue
-        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        default = field.default if field.default is not dataclasses.MISSING else None
-        if field.default_factory is not dataclasses.MISSING:
-            default = field.default_factory()
-        note = " ".join(notes.get(field.name, "").split())
-        lines.append(f"  --{prefix}{field.name}  {note} ({'required' if required else f'default {_plain(default)}'})")
-    return lines
+        note = " ".join(notes.get(field.name, "").split()).rstrip(".")
+        state = "required" if default is dataclasses.MISSING else f"default {_shown(default)}"
+        if typing.get_origin(_inner(hints[field.name])) is typing.Literal:
+            words = [str(a) for a in typing.get_args(_inner(hints[field.name])) if a != ""]
+            state = f"one of {', '.join(words)}; {state}"
+        text = f"--{prefix}{field.name}  {note} ({state})"
+        entries.append(textwrap.fill(text, _WIDTH, initial_indent="  ", subsequent_indent=" " * 6))
+    return entries
+
+
+def _shown(value: object) -> str:
+    """Return a default as one would type it."""
+    plain = _plain(value)
+    if plain is None or plain in ("", [], {}):
+        return "none"
+    if isinstance(plain, list):
+        return ",".join(map(str, plain))
+    return str(plain).lower() if isinstance(plain, bool) else str(plain)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
 __all__ = ["Checkpoint", "DiskFullError", "is_full", "latest", "load", "load_optimizer", "optimizer_tensors", "save"]
 
@@ -131,21 +131,42 @@ def load(path: Path, architecture: Mapping[str, Any] | None = None) -> Checkpoin
     return Checkpoint(path, parts["model"], parts.get("ema", {}), parts.get("optimizer", {}), state)
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Flatten the optimiser's per-parameter state to `index.name` tensors."""
+def optimizer_tensors(optimizer: torch.optim.Optimizer, module: nn.Module) -> dict[str, Tensor]:
+    """Flatten the optimiser's per-parameter state to tensors named `PARAMETER.STATE`.
+
+    Args:
+        optimizer: of parameters of `module`.
+        module: tells their names.
+    """
+    names = {parameter: name for name, parameter in module.named_parameters()}
     return {
-        f"{index}.{name}": value if isinstance(value, torch.Tensor) else torch.tensor(value)
-        for index, state in optimizer.state_dict()["state"].items()
-        for name, value in state.items()
+        f"{names[parameter]}.{key}": value if isinstance(value, torch.Tensor) else torch.tensor(value)
+        for parameter, state in optimizer.state.items()
+        for key, value in state.items()
     }
 
 
-def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put flattened tensors back; the groups' options stay those of the optimiser at hand."""
+def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], module: nn.Module) -> None:
+    """Put flattened tensors back; the groups' options stay those of the optimiser at hand.
+
+    Args:
+        optimizer: of parameters of `module`, in any order.
+        tensors: of `optimizer_tensors`; also those of earlier checkpoints, which are named by a parameter's place.
+        module: tells the parameters' names.
+
+    Raises:
+        CheckpointError: a tensor belongs to no parameter of the optimiser.
+    """
+    names = {parameter: name for name, parameter in module.named_parameters()}
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    place = {names[parameter]: index for index, parameter in enumerate(parameters)}
+    place |= {str(index): index for index in range(len(parameters))}
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
-        index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = value
+        name, _, part = key.rpartition(".")
+        if name not in place:
+            raise CheckpointError(f"optimizer: {key}: the model has no such trained parameter")
+        state.setdefault(place[name], {})[part] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

@@ -217,7 +217,7 @@ class _Run:
         if changed and self.main:
             print(f"resuming {saved.path} with changed options: {'; '.join(changed)}")
         self.task.load_state_dict(saved.model, strict=False)
-        checkpoints.load_optimizer(self.optimizer, saved.optimizer)
+        checkpoints.load_optimizer(self.optimizer, saved.optimizer, self.task)
         self.average.load(saved.ema, self.accelerator.device)
         state = saved.state
         self.step, self.best, self.best_step = state["step"], state["best"], state["best_step"]
@@ -367,7 +367,7 @@ class _Run:
                 step=self.step,
                 parts={
                     "model": self.task.trained_state(),
-                    "optimizer": checkpoints.optimizer_tensors(self.optimizer),
+                    "optimizer": checkpoints.optimizer_tensors(self.optimizer, self.task),
                     **({"ema": self.average.weights} if self.average.weights else {}),
                 },
                 state={

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -29,6 +30,7 @@ class Stage:
     limit: int | None = None
     loop: LoopArgs = field(default_factory=LoopArgs)
     optim: OptimArgs = field(default_factory=OptimArgs)
+    gentle: OptimArgs = field(default_factory=lambda: OptimArgs(lr=0.5, clip=9.0))
 
 
 def test_yaml_then_command_line(tmp_path):
@@ -42,6 +44,18 @@ def test_yaml_then_command_line(tmp_path):
     assert (config.sizes, config.kind) == ((3, 4), "no")
     save(config, tmp_path / "b.yaml")
     assert parse(Stage, ["--config", str(tmp_path / "b.yaml")]) == config
+
+
+def test_a_fields_own_defaults_stay_when_another_of_its_options_is_set(tmp_path, capsys):
+    (tmp_path / "a.yaml").write_text("gentle: {ema: 0.9}\n")
+    config = parse(Stage, ["--data", "x", "--config", str(tmp_path / "a.yaml"), "--gentle.clip", "2"])
+    assert (config.gentle.lr, config.gentle.clip, config.gentle.ema) == (0.5, 2.0, 0.9)
+    assert config.optim == OptimArgs()
+    with pytest.raises(SystemExit):
+        parse(Stage, ["--help"])
+    text = capsys.readouterr().out
+    assert re.search(r"--gentle\.lr .*\(default 0\.5\)", text)
+    assert re.search(r"--optim\.lr .*\(default 0\.0001\)", text)
 
 
 @pytest.mark.parametrize(
@@ -81,8 +95,32 @@ def test_help_has_a_line_per_field(capsys):
     with pytest.raises(SystemExit):
         parse(Stage, ["--help"], program="python -m training.stage")
     text = capsys.readouterr().out
-    assert "--sizes  a list over two lines. (default [1, 2])" in text
-    assert "--loop.epochs  passes over the data." in text
+    assert text.startswith("usage: python -m training.stage [--config")
+    assert "--sizes  a list over two lines (default 1,2)" in text
+    assert "--kind  which one (one of a, no; default a)" in text
+    assert "--limit   (default none)" in text
+    assert "--loop.epochs  passes over the data" in text
+
+
+def test_an_options_note_is_inherited(capsys):
+    """A stage changes defaults in a subclass; what its options mean stands where they were first declared."""
+
+    @dataclass
+    class Long(LoopArgs):
+        """A long run; see `LoopArgs`.
+
+        Attributes:
+            seed: a seed of its own.
+        """
+
+        epochs: int = 99
+
+    with pytest.raises(SystemExit):
+        parse(Long, ["--help"])
+    text = capsys.readouterr().out
+    assert "--epochs  passes over the data (default 99)" in text
+    assert "--seed  a seed of its own (default 0)" in text
+    assert "--tensorboard  write TensorBoard events beside the JSONL log (default false)" in text
 
 
 def test_differences_name_the_fields():

@@ -73,6 +73,35 @@ def test_kill_and_resume_equals_an_uninterrupted_run(tmp_path, stop_at):
         assert all(torch.equal(one[k], two[k]) for k in one), part
 
 
+def test_optimizer_state_follows_the_parameters_names():
+    """Modules in another order are the same model: each parameter keeps its own moments."""
+
+    def made(order):
+        torch.manual_seed(0)
+        module = torch.nn.ModuleDict({name: torch.nn.Linear(2, 2) for name in order})
+        return module, torch.optim.AdamW(module.parameters(), lr=0.1)
+
+    module, optimizer = made("ab")
+    (module["a"].weight.sum() + 5 * module["b"].weight.sum() + module["a"].bias.sum()).backward()
+    optimizer.step()
+    tensors = checkpoints.optimizer_tensors(optimizer, module)
+    assert tensors["b.weight.exp_avg"].flatten().tolist() == pytest.approx([0.5] * 4)
+    for order in ("ab", "ba"):
+        other, fresh = made(order)
+        checkpoints.load_optimizer(fresh, tensors, other)
+        for name, parameter in other.named_parameters():
+            for part, value in fresh.state.get(parameter, {}).items():
+                assert torch.equal(value, tensors[f"{name}.{part}"])
+        assert len(fresh.state) == 3
+    numbered = {f"{i}.exp_avg": torch.full((2, 2), float(i)) for i in (0, 2)}  # as earlier checkpoints have them
+    numbered |= {f"{i}.step": torch.tensor(1.0) for i in (0, 2)}
+    other, fresh = made("ab")
+    checkpoints.load_optimizer(fresh, numbered, other)
+    assert fresh.state[other["b"].weight]["exp_avg"].tolist() == [[2.0, 2.0], [2.0, 2.0]]
+    with pytest.raises(CheckpointError, match=r"c\.weight\.exp_avg: the model has no such"):
+        checkpoints.load_optimizer(fresh, {"c.weight.exp_avg": torch.zeros(1)}, other)
+
+
 def test_accumulation_equals_a_larger_batch(tmp_path):
     run(tmp_path / "large", batch_size=6, max_steps=3)
     run(tmp_path / "small", batch_size=2, accumulate=3, max_steps=3)
