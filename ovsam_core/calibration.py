@@ -66,7 +66,7 @@ def expected_calibration_error(confidence: Tensor, correct: Tensor, bins: int = 
         correct: (N,) bool.
         bins: number of bins; fewer where N is smaller.
     """
-    order = confidence.argsort()
+    order = confidence.argsort(stable=True)
     parts = [part for part in order.tensor_split(bins) if len(part)]
     gaps = [len(p) * (confidence[p].double().mean() - correct[p].double().mean()).abs() for p in parts]
     return float(sum(gaps)) / len(confidence) if len(confidence) else float("nan")

@@ -96,26 +96,23 @@ def bootstrap_error(
 def calibration_error_with_se(confidence: Sequence[float], correct: Sequence[bool]) -> dict[str, float | int | None]:
     """Return `calibration_error`, its standard error by bootstrap, and the count."""
     sure, right = np.asarray(confidence, np.float64), np.asarray(correct, bool)
-    value = calibration_error(sure.tolist(), right.tolist())
-
-    def resampled(chosen: NDArray[np.int64]) -> float:
-        return _calibration_error(sure[chosen], right[chosen], 10)
-
-    return {"mean": value, "se": bootstrap_error(resampled, len(sure)), "n": len(sure)}
+    error = bootstrap_error(lambda chosen: _calibration_error(sure[chosen], right[chosen]), len(sure))
+    return {"mean": calibration_error(confidence, correct), "se": error, "n": len(sure)}
 
 
-def calibration_error(confidence: Sequence[float], correct: Sequence[bool], bins: int = 10) -> float | None:
-    """Return the expected calibration error over bins of equal mass."""
+def calibration_error(confidence: Sequence[float], correct: Sequence[bool]) -> float | None:
+    """Return the engine's expected calibration error over ten bins of equal mass; None without objects."""
     if not len(confidence):
         return None
-    return _calibration_error(np.asarray(confidence, np.float64), np.asarray(correct, bool), bins)
+    return _calibration_error(np.asarray(confidence, np.float64), np.asarray(correct, bool))
 
 
-def _calibration_error(confidence: NDArray[np.float64], correct: NDArray[np.bool_], bins: int) -> float:
-    order = np.argsort(confidence, kind="stable")
-    sure, right = confidence[order], correct[order].astype(np.float64)
-    parts = [p for p in np.array_split(np.arange(len(order)), bins) if len(p)]
-    return float(sum(len(p) * abs(sure[p].mean() - right[p].mean()) for p in parts) / len(order))
+def _calibration_error(confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> float:
+    import torch  # noqa: PLC0415  slow to load, and most figures do without
+
+    from ovsam_core.calibration import expected_calibration_error  # noqa: PLC0415
+
+    return expected_calibration_error(torch.from_numpy(confidence), torch.from_numpy(correct))
 
 
 def centre_point(mask: NDArray[np.bool_]) -> tuple[float, float]:

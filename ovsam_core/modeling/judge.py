@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812  the usual name
@@ -16,7 +16,29 @@ if TYPE_CHECKING:
 
     from ovsam_core.modeling.prompt_encoder import PromptTensors
 
-__all__ = ["ContextIoU", "PooledIoU"]
+__all__ = ["ContextIoU", "Decoded", "PooledIoU"]
+
+
+class Decoded(NamedTuple):
+    """What a decoder has made of N prompts when the quality of their M candidates is asked for.
+
+    Attributes:
+        token: (N, C) the IoU token.
+        masks: (N, M, C) mask tokens.
+        embedding: (1 or N, C, h, w) image embedding before any prompt.
+        source: (N, C, h, w) transformed image embedding.
+        pixels: (N, c, 4h, 4w) upscaled embedding.
+        logits: (N, M, 4h, 4w).
+        prompts: the N prompts.
+    """
+
+    token: Tensor
+    masks: Tensor
+    embedding: Tensor
+    source: Tensor
+    pixels: Tensor
+    logits: Tensor
+    prompts: PromptTensors
 
 
 class PooledIoU(nn.Module):
@@ -31,33 +53,25 @@ class PooledIoU(nn.Module):
         super().__init__()
         self.mlp = MLP(3 * width + fine + 4, width, 1, 3)
 
-    def forward(self, token: Tensor, masks: Tensor, source: Tensor, pixels: Tensor, logits: Tensor) -> Tensor:
-        """Return (N, M).
-
-        Args:
-            token: (N, C) the IoU token.
-            masks: (N, M, C) mask tokens.
-            source: (N, C, h, w) transformed image embedding.
-            pixels: (N, c, 4h, 4w) upscaled embedding.
-            logits: (N, M, 4h, 4w).
-        """
-        n, m = logits.shape[:2]
+    def forward(self, found: Decoded) -> Tensor:
+        """Return the predicted IoU, (N, M)."""
+        n, m = found.logits.shape[:2]
         # A quality estimate judges the features, it does not shape them: only the tokens learn from it.
-        source, pixels, logits = source.detach(), pixels.detach(), logits.detach()
+        source, pixels, logits = found.source.detach(), found.pixels.detach(), found.logits.detach()
         inside = logits.sigmoid()
         coarse = F.avg_pool2d(inside, 4)  # (N, M, h, w)
         area = inside.flatten(2).sum(2, keepdim=True)  # (N, M, 1) cells
         cells = coarse.flatten(2) @ source.flatten(2).transpose(1, 2)  # (N, M, C)
         fine = inside.flatten(2) @ pixels.flatten(2).transpose(1, 2)  # (N, M, c)
         known = (
-            token.unsqueeze(1).expand(n, m, -1),
-            masks,
+            found.token.unsqueeze(1).expand(n, m, -1),
+            found.masks,
             16 * cells / (area + 1),
             fine / (area + 1),
             _certainty(logits, inside),
         )
-        found: Tensor = self.mlp(torch.cat(known, dim=2))
-        return found.squeeze(2)
+        iou: Tensor = self.mlp(torch.cat(known, dim=2))
+        return iou.squeeze(2)
 
 
 class ContextIoU(nn.Module):
@@ -78,29 +92,10 @@ class ContextIoU(nn.Module):
         self.read = nn.Linear(6 * width + 2 * fine + _STATISTICS, hidden)
         self.weigh = MLP(3 * hidden, hidden, 1, 3)
 
-    def forward(
-        self,
-        token: Tensor,
-        masks: Tensor,
-        embedding: Tensor,
-        source: Tensor,
-        pixels: Tensor,
-        logits: Tensor,
-        prompts: PromptTensors,
-    ) -> Tensor:
-        """Return (N, M).
-
-        Args:
-            token: (N, C) the IoU token.
-            masks: (N, M, C) mask tokens.
-            embedding: (1 or N, C, h, w) image embedding before any prompt.
-            source: (N, C, h, w) transformed image embedding.
-            pixels: (N, c, 4h, 4w) upscaled embedding.
-            logits: (N, M, 4h, 4w).
-            prompts: the N prompts.
-        """
+    def forward(self, found: Decoded) -> Tensor:
+        """Return the predicted IoU, (N, M)."""
         with torch.no_grad():
-            known = _describe(token, masks, embedding, source, pixels, logits, prompts)
+            known = _describe(found)
         return self.judge(known)
 
     def judge(self, known: Tensor) -> Tensor:
@@ -115,35 +110,27 @@ _STATISTICS = 4 + 8 + 3 + 5
 """Numbers of a candidate: its certainty, its shape, its relation to the others, and the prompt on it."""
 
 
-def _describe(
-    token: Tensor,
-    masks: Tensor,
-    embedding: Tensor,
-    source: Tensor,
-    pixels: Tensor,
-    logits: Tensor,
-    prompts: PromptTensors,
-) -> Tensor:
+def _describe(found: Decoded) -> Tensor:
     """Return (N, M, F): all that `ContextIoU` knows about every candidate."""
-    n, m = logits.shape[:2]
-    inside = logits.sigmoid()
+    n, m = found.logits.shape[:2]
+    inside = found.logits.sigmoid()
     coarse = F.avg_pool2d(inside, 4)
     ring = F.max_pool2d(coarse, 5, stride=1, padding=2) - coarse  # two cells wide
     near = F.interpolate(F.max_pool2d(coarse, 3, stride=1, padding=1), inside.shape[-2:])
-    before = embedding.expand(n, -1, -1, -1)
+    before = found.embedding.expand(n, -1, -1, -1)
     parts = (
-        token.unsqueeze(1).expand(n, m, -1),
-        masks,
-        _pooled(coarse, source),
-        _pooled(ring, source),
+        found.token.unsqueeze(1).expand(n, m, -1),
+        found.masks,
+        _pooled(coarse, found.source),
+        _pooled(ring, found.source),
         _pooled(coarse, before),
         _pooled(ring, before),
-        _pooled(inside, pixels),
-        _pooled((near - inside).clamp(min=0), pixels),
-        _certainty(logits, inside),
+        _pooled(inside, found.pixels),
+        _pooled((near - inside).clamp(min=0), found.pixels),
+        _certainty(found.logits, inside),
         _shape(inside),
         _relation(inside),
-        _prompted(logits, inside, prompts),
+        _prompted(found.logits, inside, found.prompts),
     )
     return torch.cat(parts, dim=2)
 

@@ -12,7 +12,7 @@ from segment_anything.modeling.mask_decoder import MLP
 from segment_anything.modeling.transformer import TwoWayTransformer
 from torch import nn
 
-from ovsam_core.modeling.judge import ContextIoU, PooledIoU
+from ovsam_core.modeling.judge import ContextIoU, Decoded, PooledIoU
 from ovsam_core.modeling.prompt_encoder import MAP_CHANNELS, PromptEncoder, box_coverage, prompt_maps, resize_logits
 
 if TYPE_CHECKING:
@@ -175,10 +175,8 @@ class MaskDecoder(nn.Module):
         if self.start is not None:
             logits = logits + self.start(prompts, (4 * h, 4 * w))
         judge, token, iou = self.iou_prediction_head, tokens[:, 0], None
-        if isinstance(judge, ContextIoU):
-            iou = judge(token, masks, embedding, source, pixels, logits, prompts)
-        elif isinstance(judge, PooledIoU):
-            iou = judge(token, masks, source, pixels, logits)
+        if isinstance(judge, ContextIoU | PooledIoU):
+            iou = judge(Decoded(token, masks, embedding, source, pixels, logits, prompts))
         elif judge is not None:
             iou = judge(token)
         return DecodedMasks(logits, iou, token)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ovsam_core.modeling.judge import ContextIoU, PooledIoU
+from ovsam_core.modeling.judge import ContextIoU, Decoded, PooledIoU
 from ovsam_core.modeling.prompt_encoder import PromptTensors
 
 WIDTH, FINE, GRID = 16, 4, 8
@@ -38,13 +38,15 @@ def judge():
 def test_the_order_of_the_candidates_changes_their_order_alone():
     seen, order = candidates(), [2, 0, 3, 1]
     turned = seen | {name: seen[name][:, order] for name in ("masks", "logits")}
-    torch.testing.assert_close(judge()(**turned, prompts=clicks()), judge()(**seen, prompts=clicks())[:, order])
+    torch.testing.assert_close(
+        judge()(Decoded(**turned, prompts=clicks())), judge()(Decoded(**seen, prompts=clicks()))[:, order]
+    )
 
 
 def test_one_picture_for_all_prompts_is_the_same_picture_for_each():
     seen = candidates()
     each = seen | {"embedding": seen["embedding"].expand(2, -1, -1, -1).clone()}
-    torch.testing.assert_close(judge()(**each, prompts=clicks()), judge()(**seen, prompts=clicks()))
+    torch.testing.assert_close(judge()(Decoded(**each, prompts=clicks())), judge()(Decoded(**seen, prompts=clicks())))
 
 
 @pytest.mark.parametrize(
@@ -58,21 +60,21 @@ def test_one_picture_for_all_prompts_is_the_same_picture_for_each():
 )
 def test_the_prompt_counts(other):
     seen = candidates()
-    assert (judge()(**seen, prompts=other) - judge()(**seen, prompts=clicks())).abs().max() > 1e-3
+    assert (judge()(Decoded(**seen, prompts=other)) - judge()(Decoded(**seen, prompts=clicks()))).abs().max() > 1e-3
 
 
 def test_what_surrounds_a_mask_counts():
     seen = candidates()
     inside = torch.nn.functional.avg_pool2d(seen["logits"][:, :1].sigmoid(), 4)
     changed = seen | {"source": seen["source"] + (inside < 0.01) * 3.0}  # far from the smallest disc only
-    before, after = judge()(**seen, prompts=clicks()), judge()(**changed, prompts=clicks())
+    before, after = judge()(Decoded(**seen, prompts=clicks())), judge()(Decoded(**changed, prompts=clicks()))
     assert (after - before).abs().amax(0).min() > 1e-3
 
 
 def test_only_the_judge_learns():
     seen = {name: tensor.requires_grad_() for name, tensor in candidates().items()}
     own = judge()
-    own(**seen, prompts=clicks()).sum().backward()
+    own(Decoded(**seen, prompts=clicks())).sum().backward()
     assert all(tensor.grad is None for tensor in seen.values())
     assert all(p.grad is not None for p in own.parameters())
 
@@ -81,6 +83,6 @@ def test_only_the_judge_learns():
 def test_empty_and_full_masks_have_a_finite_verdict(empty):
     seen = candidates()
     seen["logits"] = torch.full_like(seen["logits"], empty)
-    assert judge()(**seen, prompts=clicks(n=2, boxes=torch.zeros(2, 4))).isfinite().all()
-    plain = PooledIoU(WIDTH, FINE)
-    assert plain(*(seen[k] for k in ("token", "masks", "source", "pixels", "logits"))).isfinite().all()
+    found = Decoded(**seen, prompts=clicks(n=2, boxes=torch.zeros(2, 4)))
+    for own in (judge(), PooledIoU(WIDTH, FINE)):
+        assert own(found).isfinite().all()

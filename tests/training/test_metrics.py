@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ovsam_core.calibration import expected_calibration_error
 from training import metrics
 
 masks = hnp.arrays(np.bool_, (12, 15))
@@ -71,14 +69,21 @@ def test_accuracy_by_class_and_place():
     assert metrics.class_mean([0, 0, 0, 1], ["a", "a", "a", "b"])["mean"] == 0.5
 
 
-@given(st.lists(st.tuples(st.floats(0, 1, width=32), st.booleans()), min_size=1, max_size=60))
-def test_calibration_error_agrees_with_the_engine(pairs):
-    confidence, correct = zip(*sorted(pairs), strict=True)
-    mine = metrics.calibration_error(confidence, correct)
-    assert 0 <= mine <= 1
-    if len(set(confidence)) == len(confidence):  # ties may be sorted differently
-        engine = expected_calibration_error(torch.tensor(confidence, dtype=torch.float64), torch.tensor(correct))
-        assert mine == pytest.approx(engine, abs=1e-9)
+def test_calibration_error_of_ten_bins_of_equal_mass():
+    """Twenty objects, two in a bin: each pair's confidence against its share of right answers, by hand."""
+    confidence = [0.05 * (i + 1) for i in range(20)]
+    correct = [i % 2 == 0 for i in range(20)]  # one of each pair is right
+    by_hand = np.mean([abs((confidence[i] + confidence[i + 1]) / 2 - 0.5) for i in range(0, 20, 2)])
+    assert metrics.calibration_error(confidence[::-1], correct[::-1]) == pytest.approx(by_hand)
+    found = metrics.calibration_error_with_se(confidence, correct)
+    assert (found["mean"], found["n"]) == (pytest.approx(by_hand), 20)
+    assert 0 < found["se"] < 0.2
+    assert metrics.calibration_error([], []) is None
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=60))
+def test_calibration_error_lies_between_0_and_1(pairs):
+    assert 0 <= metrics.calibration_error(*zip(*pairs, strict=True)) <= 1
 
 
 def test_sizes_are_cocos():
