@@ -53,9 +53,10 @@ def failure_of(request: Request, error: BaseException) -> Failed:
         kind = "model"
     else:
         kind = "internal"
-    text = str(error) or type(error).__name__
+    # Some libraries' errors are pages long; the log keeps them whole.
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     if kind == "memory":
-        text = f"Not enough memory for this picture and model ({text.splitlines()[0]})"
+        text = f"Not enough memory for this picture and model ({text})"
     stage: Stage
     match request:
         case Predict():

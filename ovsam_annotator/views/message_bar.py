@@ -30,8 +30,10 @@ class MessageBar(QWidget):
         self.hide()
 
     def show_message(self, message: Message) -> None:
-        """Show a message, in place of an earlier one with the same key."""
-        self.clear(message.key)
+        """Show a message, in place of an earlier one with the same key or that says the same."""
+        same = [key for key, row in self._shown.items() if (row.text, row.action) == (message.text, message.action)]
+        for key in (message.key, *same):
+            self.clear(key)
         while len(self._shown) >= MOST:
             self.clear(next(iter(self._shown)))
         row = _MessageRow(message, self)
@@ -67,7 +69,7 @@ class _MessageRow(QFrame):
         self.setProperty("level", message.level)
         self.setAccessibleName(message.text)
         self.setAccessibleDescription(message.advice)
-        self.text = message.text
+        self.text, self.action = message.text, message.action
         words = QLabel(message.text if not message.advice else f"{message.text}\n{message.advice}")
         words.setWordWrap(True)
         words.setTextFormat(Qt.TextFormat.PlainText)

@@ -192,6 +192,14 @@ def test_the_cheat_sheet_shows_every_menu_key_and_any_key_closes_it(qtbot, windo
 # --- what the window says --------------------------------------------------------------------------------------------
 
 
+def test_what_is_said_already_is_not_said_again(window):
+    for key in ("picture 1", "picture 2"):
+        window.show_message(Message(key, "The disk is full.", "", "error"))
+    assert window._messages.texts() == ["The disk is full."]
+    window.clear_message("picture 2")
+    assert window._messages.texts() == []
+
+
 def test_messages_replace_each_other_by_key_and_offer_a_button(qtbot, window):
     window.show_message(Message("save", "Not saved.", "Free some space.", "error", "Retry"))
     window.show_message(Message("save", "Still not saved.", "", "error", "Retry"))

@@ -142,7 +142,7 @@ def test_a_batch_waits_behind_prefetches_and_asked_proposals(qtbot, worker, engi
         (PictureError("a.png: gone"), "picture"),
         (MemoryError("out of memory"), "memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "memory"),
-        (RuntimeError("boom"), "internal"),
+        (RuntimeError("\n  boom\n  and a page of advice for programmers"), "internal"),
     ],
 )
 def test_errors_become_messages_with_advice_and_the_worker_lives_on(qtbot, worker, engine, error, kind):
@@ -154,6 +154,7 @@ def test_errors_become_messages_with_advice_and_the_worker_lives_on(qtbot, worke
     assert isinstance(failed, Failed)
     assert (failed.kind, failed.generation, failed.picture_id) == (kind, 5, 1)
     assert failed.advice
+    assert failed.text.splitlines() == [failed.text.strip()]
     engine.error = None
     engine.gate.release()
     with qtbot.waitSignal(worker.answered) as heard:
