@@ -138,7 +138,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, module: nn.Module) -> di
         optimizer: of parameters of `module`.
         module: tells their names.
     """
-    names = {parameter: name for name, parameter in module.named_parameters()}
+    names: dict[Tensor, str] = {parameter: name for name, parameter in module.named_parameters()}
     return {
         f"{names[parameter]}.{key}": value if isinstance(value, torch.Tensor) else torch.tensor(value)
         for parameter, state in optimizer.state.items()

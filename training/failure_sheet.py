@@ -7,15 +7,15 @@ The answer's outline is red, the truth's green; above the boxes' cases stand tho
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
-from pathlib import Path  # noqa: TC003  option types are read at run time
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
 
+from ovsam_core.formats.coco import read_coco
 from ovsam_core.vocabulary import Vocabulary
 from training.args import ConfigError, command
 from training.evaluate import EvaluateArgs
@@ -111,12 +111,12 @@ def main(args: SheetArgs) -> None:
 
 def _allowed(args: SheetArgs) -> dict[str, str]:
     """Return file name → attribution of the pictures that may be shown."""
-    notes = json.loads(args.data.read_text(encoding="utf-8"))
     found = {}
-    for image in notes["images"]:
-        if image.get("license") in args.licences:
-            owner = f"flickr.com/photo.gne?id={image.get('flickr_photo_id', '?')}"
-            found[image["file_name"].rsplit("/", 1)[-1]] = f"{owner}, COCO licence {image['license']}"
+    for image in read_coco(args.data)[0].images:
+        licence = image.extra.get("license")
+        if licence in args.licences:
+            owner = f"flickr.com/photo.gne?id={image.extra.get('flickr_photo_id', '?')}"
+            found[PurePath(image.file_name).name] = f"{owner}, COCO licence {licence}"
     return found
 
 

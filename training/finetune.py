@@ -198,7 +198,7 @@ def finetune(args: FinetuneArgs) -> dict[str, Any]:
 
 
 def _split(args: FinetuneArgs) -> tuple[list[PictureRecord], list[PictureRecord]]:
-    pictures = [p for p in read_records(args.data, args.images) if any(_usable(o) for o in p.objects)]
+    pictures = [p for p in read_records(args.data, args.images) if p.masked()]
     if args.limit and len(pictures) > args.limit:
         chosen = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(args.loop.seed))
         pictures = [pictures[i] for i in sorted(chosen[: args.limit].tolist())]
@@ -214,10 +214,6 @@ def _split(args: FinetuneArgs) -> tuple[list[PictureRecord], list[PictureRecord]
             f"{args.data}: all pictures form one group ({args.group} and near-duplicates); nothing to check"
         )
     return [pictures[i] for i in split.train], [pictures[i] for i in split.val]
-
-
-def _usable(thing: Any) -> bool:
-    return not thing.crowd and thing.segmentation is not None
 
 
 def _beside(vocabulary: Vocabulary | None, other: str) -> Vocabulary | None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ovsam_core.modeling.mask_decoder import MaskDecoder
     from ovsam_core.modeling.ovsam import OVSAM
     from ovsam_core.pictures import Picture
-    from training.records import ObjectRecord, PictureRecord
+    from training.records import PictureRecord
 
 __all__ = ["DecoderTask", "ViewArgs", "ViewSamples", "collate_views"]
 
@@ -73,7 +73,7 @@ class ViewSamples(Samples):
     def __init__(
         self, pictures: Sequence[PictureRecord], config: ModelConfig, args: ViewArgs, *, seed: int = 0, views: int = 0
     ) -> None:
-        super().__init__([p for p in pictures if _masked(p)], seed=seed, views=views)
+        super().__init__([p for p in pictures if p.masked()], seed=seed, views=views)
         self.config, self.args = config, args
 
     def sample(self, record: PictureRecord, picture: Picture, seed: int, view_seed: int) -> dict[str, Any]:
@@ -83,7 +83,7 @@ class ViewSamples(Samples):
             pixels (3, S, S) float32, normalised; masks (T, S/2, S/2) float32, shares of the pixels that are covered.
         """
         rng = np.random.default_rng(view_seed)
-        things, rgb = _masked(record), picture.rgb
+        things, rgb = record.masked(), picture.rgb
         if flip := bool(rng.random() < self.args.flip):
             rgb = np.ascontiguousarray(rgb[:, ::-1])
         width = rgb.shape[1]
@@ -199,10 +199,6 @@ def collate_views(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "masks": [s["masks"] for s in samples],
     }
     return batch | ({"view": [s["view"] for s in samples]} if "view" in samples[0] else {})
-
-
-def _masked(record: PictureRecord) -> list[ObjectRecord]:
-    return [o for o in record.objects if not o.crowd and o.segmentation is not None]
 
 
 def _flipped(box_xyxy: Sequence[float], width: int) -> tuple[float, float, float, float]:

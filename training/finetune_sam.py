@@ -139,7 +139,7 @@ def train(args: SamDecoderArgs) -> FitResult:
 
 
 def _nameless(picture: PictureRecord) -> PictureRecord:
-    return replace(picture, objects=tuple(replace(o, name="") for o in picture.objects if o.segmentation is not None))
+    return replace(picture, objects=tuple(replace(o, name="") for o in picture.masked()))
 
 
 def main(args: SamDecoderArgs) -> None:

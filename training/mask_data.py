@@ -6,7 +6,6 @@ samples is the same in every epoch: the frozen trunk looks at those once, and on
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,9 @@ import torch
 from torch.utils.data import Dataset
 
 from ovsam_core.crops import window_inside
-from ovsam_core.masks import Mask
+from ovsam_core.errors import PictureError
+from ovsam_core.pictures import load_picture
+from training.records import mask_of, read_records
 from training.sampling import draw_seed
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["MaskDataArgs", "MaskObject", "MaskSamples", "collate", "cut_window", "load_objects", "read_rgb"]
+    from ovsam_core.masks import Mask
+
+__all__ = ["MaskDataArgs", "MaskObject", "MaskSamples", "collate", "cut_window", "load_objects"]
 
 FILL = 127
 """Value outside the picture; zero after the starter's normalisation, like the padding at run time."""
@@ -82,30 +85,19 @@ class MaskObject:
 
 
 def load_objects(path: Path) -> tuple[list[Path], list[MaskObject]]:
-    """Read pictures (from the folder `images` beside the file) and objects of a COCO file; crowds are left out."""
-    data = json.loads(path.read_text(encoding="utf-8"))
-    order = {image["id"]: index for index, image in enumerate(data["images"])}
-    pictures = [path.parent / "images" / image["file_name"] for image in data["images"]]
-    objects = []
-    for note in data["annotations"]:
-        x, y, w, h = note["bbox"]
-        if note.get("iscrowd") or w < 1 or h < 1:
-            continue
-        frame = (x, y, x + w, y + h)
-        objects.append(MaskObject(order[note["image_id"]], frame, note["area"], Mask.from_rle(note["segmentation"])))
-    return pictures, objects
-
-
-def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """Return (H, W, 3) uint8.
+    """Read pictures (from the folder `images` beside the file) and objects of a COCO file; crowds are left out.
 
     Raises:
-        OSError: the file is missing or no picture.
+        FormatError: any error the engine's reader reports, with place and field.
     """
-    picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise OSError(f"{path}: cannot be read as a picture")
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+    records = read_records(path)
+    objects = [
+        MaskObject(index, o.box_xyxy, o.area, mask_of(o, picture.height, picture.width))
+        for index, picture in enumerate(records)
+        for o in picture.masked()
+        if o.box_xyxy[2] - o.box_xyxy[0] >= 1 and o.box_xyxy[3] - o.box_xyxy[1] >= 1
+    ]
+    return [picture.path for picture in records], objects
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,16 +132,22 @@ class MaskSamples(Dataset[dict[str, Any]]):
 
     A sample is a dict: "id", "key" (equal keys hold equal pixels), "pixels" (S, S, 3) uint8, "masks" (T, S/2, S/2)
     float16 shares of covered pixels, "seed".
+
+    Attributes:
+        pictures: of all sources, one source after the other.
+        source_of: place of a picture's COCO file in the list of sources, by the picture's file name.
     """
 
     def __init__(self, folder: Path, args: MaskDataArgs, *, seed: int) -> None:
         self.args, self.seed = args, seed
         self.pictures: list[Path] = []
+        self.source_of: dict[str, int] = {}
         self.objects: list[MaskObject] = []
         self.by_picture: dict[int, list[int]] = {}
         shares = []
-        for name, weight in args.sources.items():
+        for place, (name, weight) in enumerate(args.sources.items()):
             pictures, objects = load_objects(folder / f"{name}.json")
+            self.source_of |= {path.name: place for path in pictures}
             first = len(self.pictures)
             self.pictures += pictures
             # Small objects teach little about outlines and are many; the square root of the area evens them out.
@@ -182,14 +180,15 @@ class MaskSamples(Dataset[dict[str, Any]]):
             main = int(rng.choice(len(self.objects), p=self.chances))
             path = self.pictures[self.objects[main].picture]
             try:
-                image = read_rgb(path)
-            except OSError as error:
+                image = load_picture(path).rgb
+            except PictureError as error:
                 bad.append((str(path), str(error)))
                 continue
             sample = self._cut(image, main, rng)
             if sample is not None:
                 return {**sample, "id": path.name, "key": None, "bad": bad}
-        raise OSError(f"{path}: twenty draws in a row gave no usable sample")
+        why = f"; the last error: {bad[-1][1]}" if bad else ""
+        raise PictureError(f"{path}: the last of twenty draws in a row that gave no usable sample{why}")
 
     def _cut(self, image: NDArray[np.uint8], main: int, rng: np.random.Generator) -> dict[str, Any] | None:
         args, kind = self.args, rng.random()

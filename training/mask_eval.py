@@ -20,10 +20,11 @@ from ovsam_core.config import named_config
 from ovsam_core.crops import window_inside
 from ovsam_core.errors import CheckpointError
 from ovsam_core.modeling.prompt_encoder import PromptTensors
-from training import checkpoints
+from ovsam_core.pictures import load_picture
+from training import checkpoints, metrics
 from training.args import command
-from training.mask_data import FILL, cut_window, load_objects, read_rgb
-from training.mask_task import MaskTask, PromptArgs, deepest, next_clicks, normalise
+from training.mask_data import FILL, cut_window, load_objects
+from training.mask_task import MaskTask, PromptArgs, normalise
 from training.starter_features import load_trunk
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def mask_figures(
     last, view = -1, None
     for target in sorted(chosen, key=lambda o: o.picture):
         if target.picture != last:
-            last, image = target.picture, read_rgb(pictures[target.picture])
+            last, image = target.picture, load_picture(pictures[target.picture]).rgb
             view = View.of(task, image, 0, 0, max(image.shape[:2]), whole)
         assert view is not None
         truth = target.mask.full()
@@ -193,12 +194,15 @@ def _one(
     kept: View | None = None
     for number in range(1, clicks + 1):
         if previous is None:
-            point, sign = np.array(deepest(truth), np.float32), 1
+            click = (*metrics.centre_point(truth), 1)
         else:
-            found, signs = next_clicks((previous > 0).numpy()[None], truth[None])
-            point, sign = found[0], int(signs[0])
-        points = np.concatenate((points, point[None] + 0.5)).astype(np.float32)
-        labels = np.append(labels, sign).astype(np.int8)
+            found = metrics.next_click(truth, (previous > 0).numpy(), [(x, y) for x, y in points.tolist()])
+            if found is None:  # nothing is left to correct: the answer stays
+                figures[f"clicks_{number}"] = 1.0
+                continue
+            click = found
+        points = np.concatenate((points, np.array([click[:2]]))).astype(np.float32)
+        labels = np.append(labels, click[2]).astype(np.int8)
         prior = None if previous is None else previous[None, None]
         base = view if kept is None else kept
         logits, iou, _ = base.decode(task, points, labels, None, prior)
@@ -222,8 +226,7 @@ def _one(
 
 
 def _iou(logits: Tensor, truth: NDArray[np.bool_]) -> float:
-    answer = (logits > 0).numpy()
-    return float((answer & truth).sum() / max(1, (answer | truth).sum()))
+    return metrics.mask_iou((logits > 0).numpy(), truth)
 
 
 def main(args: QuickArgs) -> None:

@@ -8,7 +8,6 @@ that the fit had not seen.
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -121,26 +120,16 @@ def collect(task: MaskTask, data: Path, args: JudgeArgs) -> Candidates:
         args: how.
     """
     samples = MaskSamples(data, args.masks, seed=args.seed)
-    sources = _sources(data, args.masks)
-    apart = _held_pictures(sources, args)
+    apart = _held_pictures(samples.source_of, args)
     started, parts = time.monotonic(), []
     task.eval()
     for index in range(len(samples)):
         sample = samples[0, index]
-        parts += _answers(task, sample, sources[sample["id"]], sample["id"] in apart, args)
+        parts += _answers(task, sample, samples.source_of[sample["id"]], sample["id"] in apart, args)
         if index % 20 == 19 or index + 1 == len(samples):
             rest = (time.monotonic() - started) / (index + 1) * (len(samples) - index - 1)
             print(f"judge: {index + 1}/{len(samples)} samples, {rest:.0f} s left", flush=True)
     return Candidates.joined(parts)
-
-
-def _sources(data: Path, masks: MaskDataArgs) -> dict[str, int]:
-    """Return the place of every picture's COCO file in the list of sources, by the picture's file name."""
-    found: dict[str, int] = {}
-    for place, name in enumerate(masks.sources):
-        notes = json.loads((data / f"{name}.json").read_text(encoding="utf-8"))
-        found |= {image["file_name"].rsplit("/", 1)[-1]: place for image in notes["images"]}
-    return found
 
 
 def _held_pictures(names: dict[str, int], args: JudgeArgs) -> set[str]:

@@ -114,7 +114,7 @@ def measure(
     """
     run, worst, bad = Run(), list[Measured](), BadPictures(len(pictures), max_bad)
     for index, record in enumerate(pictures):
-        things = [o for o in record.objects if not o.crowd and o.segmentation and o.area >= min_area]
+        things = [o for o in record.masked() if o.area >= min_area]
         if not things:
             continue
         try:

@@ -27,6 +27,7 @@ __all__ = [
     "ObjectRecord",
     "PictureRecord",
     "decode_mask",
+    "mask_of",
     "names_of",
     "read_class_folder",
     "read_records",
@@ -85,6 +86,10 @@ class PictureRecord:
     group: str = ""
     whole: bool = False
     federated: bool = False
+
+    def masked(self) -> list[ObjectRecord]:
+        """Return the objects that have a mask and are no crowd."""
+        return [o for o in self.objects if not o.crowd and o.segmentation]
 
 
 def read_records(path: Path, images: Path | None = None) -> list[PictureRecord]:
@@ -152,8 +157,8 @@ def read_class_folder(folder: Path) -> list[PictureRecord]:
     return pictures
 
 
-def decode_mask(thing: ObjectRecord, height: int, width: int) -> NDArray[np.bool_]:
-    """Return the object's mask, (H, W) bool.
+def mask_of(thing: ObjectRecord, height: int, width: int) -> Mask:
+    """Return the object's mask; polygons are filled at the picture's size.
 
     Raises:
         FormatError: it has none, or it is of another size.
@@ -166,7 +171,12 @@ def decode_mask(thing: ObjectRecord, height: int, width: int) -> NDArray[np.bool
         raise FormatError(
             f"annotation {thing.id}: segmentation: {mask.width} x {mask.height}, the picture is {width} x {height}"
         )
-    return mask.full()
+    return mask
+
+
+def decode_mask(thing: ObjectRecord, height: int, width: int) -> NDArray[np.bool_]:
+    """Return the pixels of `mask_of`, (H, W) bool."""
+    return mask_of(thing, height, width).full()
 
 
 def thinned(pictures: Sequence[PictureRecord], most: int) -> list[PictureRecord]:
@@ -174,7 +184,7 @@ def thinned(pictures: Sequence[PictureRecord], most: int) -> list[PictureRecord]
     share = max(1, most // max(1, len(pictures)))
     thin = []
     for picture in pictures:
-        things = [o for o in picture.objects if not o.crowd and o.segmentation is not None]
+        things = picture.masked()
         step = max(1, -(-len(things) // share))
         thin.append(replace(picture, objects=tuple(things[::step])))
     return thin

@@ -15,7 +15,6 @@ from torch.nn import functional
 
 from ovsam_core.calibration import fit_temperature
 from ovsam_core.config import ModelConfig
-from ovsam_core.masks import Mask
 from ovsam_core.pictures import load_picture
 from ovsam_core.predictor import load_predictor
 from ovsam_core.prompts import Prompt
@@ -82,19 +81,19 @@ def predicted_regions(model: Path, regions: Sequence[LabelledRegion], *, click: 
         own = list(group)
         picture = load_picture(path)
         embedding = predictor.set_image(picture)
-        prompts = [_click(region, picture.size_hw) if click else Prompt.of(box=region.box_xyxy) for region in own]
+        prompts = [_click(region) if click else Prompt.of(box=region.box_xyxy) for region in own]
         for region, answer in zip(own, predictor.predict_batch(prompts, embedding=embedding), strict=True):
             if answer.empty:
                 found.append(region)
                 continue
             box = tuple(float(edge) for edge in answer.box_xyxy)
-            found.append(replace(region, box_xyxy=box, rle=dict(answer.mask.rle)))  # type: ignore[arg-type]
+            found.append(replace(region, box_xyxy=box, mask=answer.mask))  # type: ignore[arg-type]
     return found
 
 
-def _click(region: LabelledRegion, size_hw: tuple[int, int]) -> Prompt:
-    assert region.rle is not None
-    return Prompt.of([centre_point(Mask.from_rle(region.rle, *size_hw).full())], [1])
+def _click(region: LabelledRegion) -> Prompt:
+    assert region.mask is not None
+    return Prompt.of([centre_point(region.mask.full())], [1])
 
 
 def region_features(

@@ -6,7 +6,6 @@ learnt from them then train in seconds. Every finished file is kept: a second ru
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -17,15 +16,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ovsam_core.config import named_config
 from ovsam_core.crops import crop_square
-from ovsam_core.masks import Mask
 from ovsam_core.modeling.roi import align, mask_mean
+from ovsam_core.pictures import load_picture, picture_size
+from ovsam_core.preprocess import normalise, resize_and_pad
+from training.records import mask_of, read_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from ovsam_core.masks import Mask
 
 __all__ = [
     "CROP_SIZE",
@@ -47,7 +51,6 @@ CROP_SIZE = 260
 """Pixels; the size that EfficientNet-Lite2 was trained at."""
 INPUT_SIZE = 512
 """Pixels; the starter's picture side."""
-_MEAN, _STD = 127.0, 128.0
 _BATCH = 16
 
 
@@ -81,7 +84,7 @@ class LabelledRegion:
         label: index into the set's class list.
         picture: index of the picture, to keep one picture on one side of a split.
         area: pixels of the mask (of the box without one).
-        rle: COCO mask, or None.
+        mask: its pixels, or None.
     """
 
     path: Path
@@ -89,7 +92,7 @@ class LabelledRegion:
     label: int
     picture: int
     area: float
-    rle: dict[str, Any] | None = None
+    mask: Mask | None = None
 
 
 def load_trunk() -> nn.Module:
@@ -122,43 +125,24 @@ def coco_regions(path: Path, classes: Sequence[int], smallest: float = 200.0) ->
         path: COCO JSON; pictures are looked for in the folder `images` beside it.
         classes: category ids in the order of the labels; objects of other categories are left out.
         smallest: least mask area in pixels.
+
+    Raises:
+        FormatError: any error the engine's reader reports, with place and field.
     """
-    data = json.loads(path.read_text())
     label = {category: index for index, category in enumerate(classes)}
-    order = {image["id"]: index for index, image in enumerate(data["images"])}
-    files = {image["id"]: path.parent / "images" / image["file_name"] for image in data["images"]}
-    found = []
-    for note in data["annotations"]:
-        if note.get("iscrowd") or note["area"] < smallest or note["category_id"] not in label:
-            continue
-        x, y, w, h = note["bbox"]
-        region = LabelledRegion(
-            files[note["image_id"]],
-            (x, y, x + w, y + h),
-            label[note["category_id"]],
-            order[note["image_id"]],
-            note["area"],
-            note["segmentation"],
+    return [
+        LabelledRegion(
+            picture.path, o.box_xyxy, label[o.category_id], index, o.area, mask_of(o, picture.height, picture.width)
         )
-        found.append(region)
-    return sorted(found, key=lambda region: region.picture)
+        for index, picture in enumerate(read_records(path))
+        for o in picture.masked()
+        if o.area >= smallest and o.category_id in label
+    ]
 
 
 def folder_regions(files: Sequence[tuple[Path, int]]) -> list[LabelledRegion]:
     """Turn pictures that carry one name each into regions without a box."""
     return [LabelledRegion(path, None, label, index, float(CROP_SIZE**2)) for index, (path, label) in enumerate(files)]
-
-
-def _read_rgb(path: Path) -> NDArray[np.uint8]:
-    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
-    if image is None:
-        raise ValueError(f"{path}: not a picture")
-    return cast("NDArray[np.uint8]", np.ascontiguousarray(image[..., ::-1]))
-
-
-def _normalise(batch: NDArray[np.uint8]) -> Tensor:
-    """(N, H, W, 3) uint8 to (N, 3, H, W) float32 in channels-last order."""
-    return ((torch.from_numpy(batch).float() - _MEAN) / _STD).permute(0, 3, 1, 2)
 
 
 def _viewed_box(region: LabelledRegion, view: View, size_hw: tuple[int, int], seed: int) -> NDArray[np.float64]:
@@ -222,14 +206,14 @@ def extract_crops(
         crops, covers = [], []
         for index, region in enumerate(regions[first : first + _BATCH], first):
             if region.path != path:
-                path, rgb = region.path, _read_rgb(region.path)
+                path, rgb = region.path, load_picture(region.path).rgb
             box = _viewed_box(region, view, rgb.shape[:2], seed + index)
             crop = crop_square(rgb, box, scale=view.scale, size=CROP_SIZE)
-            cover = _cover(region, box, view, rgb.shape[:2])
+            cover = _cover(region, box, view)
             crops.append(crop[:, ::-1] if view.flip else crop)
             covers.append(cover[:, ::-1] if view.flip else cover)
         with torch.inference_mode():
-            grid = trunk.forward_features(_normalise(np.stack(crops)))  # type: ignore[operator]
+            grid = trunk.forward_features(_pixels(np.stack(crops)))  # type: ignore[operator]
             inside = torch.from_numpy(np.stack(covers).astype(np.float32) / 255)
             inside = nn.functional.interpolate(inside[:, None], grid.shape[2:], mode="area")[:, 0]
             rows.append(pool_crop(grid, inside).to(torch.float16).numpy())
@@ -239,11 +223,10 @@ def extract_crops(
     return cast("NDArray[np.float16]", features)
 
 
-def _cover(region: LabelledRegion, box: NDArray[np.float64], view: View, size_hw: tuple[int, int]) -> NDArray[np.uint8]:
-    if region.rle is None:
+def _cover(region: LabelledRegion, box: NDArray[np.float64], view: View) -> NDArray[np.uint8]:
+    if region.mask is None:
         return np.full((CROP_SIZE, CROP_SIZE), 255, np.uint8)
-    mask = Mask.from_rle(region.rle, *size_hw).full().astype(np.uint8) * 255
-    return crop_square(mask, box, scale=view.scale, size=CROP_SIZE, fill=0)
+    return crop_square(region.mask.full() * np.uint8(255), box, scale=view.scale, size=CROP_SIZE, fill=0)
 
 
 def extract_maps(
@@ -260,14 +243,15 @@ def extract_maps(
     """
     if out.exists():
         return cast("NDArray[np.float16]", np.load(out, mmap_mode="r"))
-    run = encode or _last_map(trunk)
+    run, settings = encode or _last_map(trunk), named_config("starter").input
     started, rows = time.monotonic(), []
     for index, path in enumerate(files):
-        rgb = _read_rgb(path)
+        rgb = load_picture(path).rgb
         if flip:
             rgb = np.ascontiguousarray(rgb[:, ::-1])
+        made = resize_and_pad(rgb, settings)
         with torch.inference_mode():
-            rows.append(run(_whole(rgb)).to(torch.float16).numpy())
+            rows.append(run(made.pixels.to(memory_format=torch.channels_last)).to(torch.float16).numpy())
         _progress(out.stem, index + 1, len(files), started)
     maps = np.concatenate(rows)
     _save(out, maps)
@@ -299,7 +283,7 @@ def pool_maps(
                 path = region.path
                 last = torch.from_numpy(maps[place[path]].astype(np.float32))[None]  # (1, C, 16, 16)
                 finished = _finish(trunk, last)
-                size_hw = _read_rgb(path).shape[:2]
+                size_hw = picture_size(path)[::-1]
             boxes, mask = _in_input(region, _viewed_box(region, view, size_hw, seed + index), view, size_hw)
             boxed = _finish(trunk, align(last, boxes, 7, 32)).mean((2, 3))
             masked, has_cell = mask_mean(finished, mask)
@@ -324,11 +308,14 @@ def _in_input(
     middle, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * view.scale
     x1, y1, x2, y2 = np.clip(np.concatenate([middle - half, middle + half]), 0, [width, height] * 2)
     mask = np.zeros((INPUT_SIZE, INPUT_SIZE), np.float32)
-    if region.rle is None:
+    if region.mask is None:
         mask[round(y1 * scale) : round(y2 * scale), round(x1 * scale) : round(x2 * scale)] = 1
     else:
-        full = Mask.from_rle(region.rle, *size_hw).full().astype(np.uint8)
-        small = cv2.resize(full, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_NEAREST)
+        small = cv2.resize(
+            region.mask.full().view(np.uint8),
+            (round(width * scale), round(height * scale)),
+            interpolation=cv2.INTER_NEAREST,
+        )
         mask[: small.shape[0], : small.shape[1]] = small
     if view.flip:
         x1, x2 = width - x2, width - x1
@@ -338,16 +325,10 @@ def _in_input(
     return torch.tensor([[x1, y1, x2, y2]], dtype=torch.float32) * scale, logits
 
 
-def _whole(rgb: NDArray[np.uint8]) -> Tensor:
-    """Resize the longest side to the input size and pad with zeros (after normalisation) right and below."""
-    height, width = rgb.shape[:2]
-    scale = INPUT_SIZE / max(height, width)
-    size = (round(width * scale), round(height * scale))
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    pixels = torch.zeros(1, 3, INPUT_SIZE, INPUT_SIZE)
-    resized = np.asarray(cv2.resize(rgb, size, interpolation=how), np.uint8)
-    pixels[:, :, : size[1], : size[0]] = _normalise(resized[None])
-    return pixels.to(memory_format=torch.channels_last)
+def _pixels(batch: NDArray[np.uint8]) -> Tensor:
+    """(N, H, W, 3) uint8 to (N, 3, H, W) float32 in channels-last order."""
+    settings = named_config("starter").crop
+    return normalise(batch, settings.mean, settings.std).to(memory_format=torch.channels_last)
 
 
 def _last_map(trunk: nn.Module) -> Callable[[Tensor], Tensor]:

@@ -7,9 +7,10 @@ import torch
 from pycocotools import mask as rle_tools
 
 from ovsam_core.config import named_config
+from ovsam_core.errors import FormatError
 from ovsam_core.modeling.mask_decoder import DecodedMasks
 from ovsam_core.modeling.prompt_encoder import PromptTensors
-from training.mask_data import MaskDataArgs, MaskSamples, collate, cut_window
+from training.mask_data import MaskDataArgs, MaskSamples, collate, cut_window, load_objects
 from training.mask_eval import mask_figures
 from training.mask_task import (
     MaskTask,
@@ -102,7 +103,23 @@ def test_an_unreadable_picture_is_replaced_and_reported(folder, tmp_path):
     samples = MaskSamples(tmp_path, MaskDataArgs(**SMALL), seed=0)
     bad = [pair for i in range(8) for pair in samples[0, i]["bad"]]
     assert bad
-    assert all(path.endswith("0.png") and "cannot be read" in why for path, why in bad)
+    assert all(path.endswith("0.png") and "not a picture" in why for path, why in bad)
+
+
+def test_masks_are_read_as_everywhere(folder, tmp_path):
+    """Polygons too, and an error in the file names its place."""
+    data = json.loads((folder / "made.json").read_text())
+    data["annotations"][1]["segmentation"] = [[20, 70, 100, 70, 100, 84, 20, 84]]
+    (tmp_path / "made.json").write_text(json.dumps(data))
+    pictures, objects = load_objects(tmp_path / "made.json")
+    assert [path.name for path in pictures] == ["0.png", "1.png", "2.png", "3.png"]
+    assert objects[1].mask.area == 14 * 80
+    assert objects[1].box_xyxy == (20, 70, 100, 84)
+    assert len(objects) == 8  # the crowd is left out
+    data["annotations"][2]["segmentation"]["size"] = [3]
+    (tmp_path / "made.json").write_text(json.dumps(data))
+    with pytest.raises(FormatError, match=r"annotations\[2\] id 2.*size"):
+        load_objects(tmp_path / "made.json")
 
 
 def test_the_next_click_is_deepest_in_the_larger_error():

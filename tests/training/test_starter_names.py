@@ -147,7 +147,8 @@ def _coco(folder):
         {**note, "id": 2, "category_id": 9},
         {**note, "id": 3, "iscrowd": 1, "category_id": 3},
     ]
-    data = {"images": [{"id": 1, "file_name": "one.png"}], "annotations": notes}
+    image = {"id": 1, "file_name": "one.png", "height": 40, "width": 60}
+    data = {"images": [image], "annotations": notes, "categories": [{"id": i, "name": str(i)} for i in (3, 7, 9)]}
     (folder / "toy.json").write_text(json.dumps(data))
     return folder / "toy.json"
 
