@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from ovsam_annotator.controller.annotation import AnnotationController
     from ovsam_annotator.controller.names import NamesController
     from ovsam_annotator.controller.objects import ObjectsController
-    from ovsam_annotator.controller.proposals import ProposalsController
     from ovsam_annotator.controller.session import Session
     from ovsam_annotator.views.protocols import MainWindowView
 
@@ -25,7 +24,6 @@ class NamingController(QObject):
         annotation: the mask in work.
         objects: the selected objects.
         names: the vocabulary.
-        proposals: are found by name.
 
     Attributes:
         told: text for the status line.
@@ -40,7 +38,6 @@ class NamingController(QObject):
         annotation: AnnotationController,
         objects: ObjectsController,
         names: NamesController,
-        proposals: ProposalsController,
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
@@ -48,7 +45,6 @@ class NamingController(QObject):
         self._annotation = annotation
         self._objects = objects
         self._names = names
-        self._proposals = proposals
         self._session: Session | None = None
         window.label_list.name_chosen.connect(self.accept_searched)
         objects.rename_asked.connect(self.rename)
@@ -77,13 +73,6 @@ class NamingController(QObject):
             entry = self._names.vocabulary.find(name) if self._names.vocabulary else None
             row, extra = session.claim_class(entry.id if entry else "", entry.name if entry else name)
             self._objects.rename(row, extra)
-
-    def find(self) -> None:
-        """Ask for a name, and light up proposals of it."""
-        known = [row.name for row in self._session.classes] if self._session else []
-        name = self._window.ask_name("Find by name", "", known)
-        if name:
-            self._proposals.find(name)
 
     def accept_searched(self, entry_id: str, rank: int) -> None:
         """A name found by the search that is not among those on show (those the annotation controller takes)."""

@@ -124,7 +124,6 @@ class Workspace(QObject):
             annotation=self.annotation,
             objects=self.objects,
             names=self.names,
-            proposals=self.proposals,
             parent=self,
         )
         self.annotation.lookup = self.names.entry
@@ -211,7 +210,6 @@ class Workspace(QObject):
             "prompt.undo": a.take_back,
             "class.lock": a.toggle_lock,
             "model.everything": self.proposals.everything,
-            "model.find": self.naming.find,
             "model.clear": self.proposals.clear,
             "model.batch": self.batch.ask,
             "model.hover": lambda: self._set_hover(not a.hover),

@@ -117,7 +117,7 @@ _LABEL = (
 
 _MODEL = (
     Command("model.everything", "Label everything", ("Ctrl+G",), "Model"),
-    Command("model.find", "Find by name…", ("Ctrl+F",), "Model"),
+    Command("model.find", "Find by name", ("Ctrl+F",), "Model", local=True),
     Command("model.clear", "Clear proposals", (), "Model"),
     Command("model.batch", "Pre-label pictures…", ("Ctrl+B",), "Model", separator=True),
     Command("model.hover", "Hover preview", ("T",), "Model", checkable=True, separator=True),

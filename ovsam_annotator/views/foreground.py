@@ -123,8 +123,7 @@ class Foreground:
             objects: stored objects by uid.
         """
         for proposal, colour, name in self._proposals:
-            lit = not self._lit or name == self._lit
-            look = decorations.suggested(colour, fill=fill * 0.7 if lit else 0, bold=False)
+            look = decorations.suggested(colour, fill=fill * 0.7 if name == self._lit else 0, bold=False)
             proposal.paint(painter, view, area, look)
         for uid in self.selection:
             item = objects.get(uid)

@@ -181,6 +181,7 @@ class MainWindow(QMainWindow):
             "view.theme_light": lambda: self._choose_theme("light"),
             "view.theme_dark": lambda: self._choose_theme("dark"),
             "help.keys": self._toggle_sheet,
+            "model.find": self._find,
             "help.about": self._about,
         }
 
@@ -399,11 +400,17 @@ class MainWindow(QMainWindow):
         if local is not None:
             local()
         else:
-            if command_id == "model.find":
-                self._docks["proposals"].show()
-                self._docks["proposals"].raise_()
-                self.proposals.focus_search()
+            if command_id == "model.everything":
+                self._show_proposals()
             self.command.emit(command_id)
+
+    def _show_proposals(self) -> None:
+        self._docks["proposals"].show()
+        self._docks["proposals"].raise_()
+
+    def _find(self) -> None:
+        self._show_proposals()
+        self.proposals.focus_search()
 
     def _set_display(self, **changes: Any) -> None:
         self.canvas.set_display(replace(self.canvas.display, **changes))

@@ -507,3 +507,11 @@ def test_the_keyboard_goes_from_left_to_right_and_never_behind_a_tab(window):
     chain = focus_chain(window)
     assert any(window.proposals.isAncestorOf(widget) for widget in chain)
     assert not any(window.objects.isAncestorOf(widget) for widget in chain)
+
+
+def test_labelling_everything_brings_its_panel_up(qtbot, window):
+    assert window.proposals.visibleRegion().isEmpty()
+    with qtbot.waitSignal(window.command) as heard:
+        window._on_action("model.everything")
+    assert heard.args == ["model.everything"]
+    qtbot.waitUntil(lambda: not window.proposals.visibleRegion().isEmpty())
