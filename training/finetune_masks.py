@@ -154,11 +154,7 @@ class DecoderTask(MaskTask):
             if not len(masks):
                 continue
             features = self._kept(batch["view"][index] if "view" in batch else None, batch["pixels"][index])
-            rng = np.random.default_rng(batch["seeds"][index])
-            # All of a view by boxes or all by clicks: the decoder wants prompts of one kind at a time.
-            with_box = bool(rng.random() < self.prompts.box)
-            own = {k: v.expand(len(masks), *v.shape[1:]) for k, v in features.items()}
-            parts = self._answer(own, masks, rng, with_box, totals["objects"])
+            parts = self._answer(features, masks, batch["seeds"][index], totals["objects"])
             terms = {k: terms[k] + v if k in terms else v for k, v in parts.items()}
         return terms or {"single": next(self.path.decoder.parameters()).sum() * 0.0}
 

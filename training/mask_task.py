@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ovsam_core.modeling.mask_decoder import DecodedMasks, ImageSkips, MaskDecoder
 from ovsam_core.modeling.neck import MultiLayerTransformerNeck
 from ovsam_core.modeling.prompt_encoder import PromptTensors
+from ovsam_core.modeling.roi import mask_boxes
 from training.losses import box_weighted_bce, dice_loss, iou_head_loss
 from training.task import Task, freeze
 
@@ -36,7 +37,7 @@ class PromptArgs:
     """How prompts are simulated.
 
     Attributes:
-        box: share of objects prompted by a box; the others get a click.
+        box: share of pictures whose objects are prompted by boxes; the others get clicks.
         jitter: standard deviation of a box edge, share of the box's side.
         rounds: chances of 0, 1, 2, … correction rounds before the answer that counts.
         drop_mask: share of correction rounds without the previous mask.
@@ -172,42 +173,45 @@ class MaskTask(Task):
         device = next(self.path.parameters()).device
         pixels = normalise(torch.stack([s["pixels"] for s in samples]).to(device))
         features = self.path.encode(pixels, self._kept_maps(samples, pixels))
-        masks = torch.cat([s["masks"] for s in samples]).to(device, torch.float32)  # (T, S/2, S/2)
-        owner = torch.tensor([i for i, s in enumerate(samples) for _ in s["masks"]])
-        rng = np.random.default_rng([s["seeds"] for s in samples])
-        boxed = rng.random(len(masks)) < self.prompts.box
         terms: dict[str, Tensor] = {}
-        for with_box in (True, False):
-            rows = np.flatnonzero(boxed == with_box)
-            if not len(rows):
-                continue
-            own = {k: v[owner[rows]] for k, v in features.items()}
-            for name, value in self._answer(own, masks[rows], rng, with_box, total).items():
-                terms[name] = terms[name] + value if name in terms else value
+        for row, sample in enumerate(samples):
+            own = {name: value[row : row + 1] for name, value in features.items()}
+            part = self._answer(own, sample["masks"].to(device, torch.float32), sample["seeds"], total)
+            terms = {name: terms[name] + value if name in terms else value for name, value in part.items()}
         return terms
 
     def _kept_maps(self, samples: list[dict[str, Any]], pixels: Tensor) -> list[Tensor]:
         missing = [i for i, s in enumerate(samples) if s["keys"] not in self._maps]
         fresh: dict[int, list[Tensor]] = {}
         if missing:
-            made = self.maps(pixels[missing])
+            # Rounded also where they are fresh: a run that is resumed has to see what an uninterrupted one keeps.
+            made = [m.half() for m in self.maps(pixels[missing])]
             for row, i in enumerate(missing):
                 fresh[i] = [m[row] for m in made]
                 if self.keep and samples[i]["keys"] is not None:
-                    self._maps[samples[i]["keys"]] = [m.half() for m in fresh[i]]
+                    self._maps[samples[i]["keys"]] = [m.clone() for m in fresh[i]]  # not the whole batch
         rows = [fresh[i] if i in fresh else self._maps[s["keys"]] for i, s in enumerate(samples)]
         return [
             torch.stack([row[level].float() for row in rows]).contiguous(memory_format=torch.channels_last)
             for level in range(4)
         ]
 
-    def _answer(
-        self, features: dict[str, Tensor], masks: Tensor, rng: np.random.Generator, with_box: bool, total: Tensor
-    ) -> dict[str, Tensor]:
-        """Prompt, correct, and take the loss of the last answer."""
-        args = self.prompts
+    def _answer(self, features: dict[str, Tensor], masks: Tensor, seed: int, total: Tensor) -> dict[str, Tensor]:
+        """Prompt for every mask of one picture, correct, and take the loss of the last answer.
+
+        A picture is answered alone and by its own seed, so that a batch may be divided at will; all its prompts are
+        boxes or all are clicks, because the decoder wants prompts of one kind at a time.
+
+        Args:
+            features: of the picture, (1, …).
+            masks: (T, S/2, S/2).
+            seed: of all draws.
+            total: objects of the whole step.
+        """
+        args, rng = self.prompts, np.random.default_rng(seed)
+        features = {name: value.expand(len(masks), *value.shape[1:]) for name, value in features.items()}
         truth = masks.cpu().numpy() > 0.5
-        prompts = first_prompts(truth, rng, args, with_box).to(masks.device)
+        prompts = first_prompts(truth, rng, args, bool(rng.random() < args.box)).to(masks.device)
         rounds = int(rng.choice(len(args.rounds), p=args.rounds))
         for number in range(rounds):
             with torch.no_grad():
@@ -224,7 +228,7 @@ class MaskTask(Task):
         logits = F.interpolate(found.logits, masks.shape[-2:], mode="bilinear", align_corners=False)
         flat = logits.flatten(0, 1)  # (N M, h, w)
         truth = masks.repeat_interleave(count, 0)
-        boxes = torch.from_numpy(_boxes(masks.cpu().numpy() > 0.5)).to(masks.device).repeat_interleave(count, 0)
+        boxes = _tight_boxes(masks).repeat_interleave(count, 0)
         dice = dice_loss(flat, truth).reshape(n, count)
         bce = box_weighted_bce(flat, truth, boxes, outside=args.outside).reshape(n, count)
         each = args.dice * dice + args.bce * bce  # (N, M)
@@ -272,7 +276,7 @@ def first_prompts(
     """
     n, _, size = truth.shape
     if with_box:
-        boxes = 2 * _boxes(truth)
+        boxes = 2 * _tight_boxes(torch.from_numpy(truth)).numpy()
         sides = np.concatenate([boxes[:, 2:] - boxes[:, :2]] * 2, axis=1)
         amount = args.jitter * rng.random((n, 1)).astype(np.float32) * 2  # some boxes are exact
         boxes = boxes + rng.normal(0, 1, boxes.shape).astype(np.float32).clip(-2, 2) * sides * amount
@@ -350,12 +354,8 @@ def _anywhere(mask: NDArray[np.bool_], rng: np.random.Generator) -> tuple[int, i
     return x, y
 
 
-def _boxes(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Tight (N, 4) xyxy boxes, far edges exclusive; a mask without pixels gets its middle pixel."""
-    boxes = []
-    for mask in masks:
-        columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
-        if not len(rows):
-            columns = rows = np.array([mask.shape[0] // 2])
-        boxes.append((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
-    return np.array(boxes, np.float32)
+def _tight_boxes(masks: Tensor) -> Tensor:
+    """Return (N, 4) float32 xyxy boxes of masks (N, h, w), far edges exclusive; an empty mask gets its middle pixel."""
+    middle = masks.shape[-1] // 2
+    fallback = torch.tensor([[middle, middle, middle + 1, middle + 1]], device=masks.device)
+    return mask_boxes(masks.float() - 0.5, fallback.expand(len(masks), -1), stride=1)

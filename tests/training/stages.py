@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from training import coop, distill_sam2clip, dump_features, finetune, finetune_sam, train_clip2sam
+from training import coop, distill_sam2clip, dump_features, finetune, finetune_sam, train_clip2sam, train_starter
 from training.args import command
 
-STEP = ["--lr", "0.01", "--base_batch", "0", "--warmup_steps", "0", "--schedule", "constant", "--device", "cpu"]
+STEP = ["--optim.lr", "0.01", "--base_batch", "0", "--warmup_steps", "0", "--schedule", "constant", "--device", "cpu"]
 PROMPTS = ["--prompts.boxes", "3", "--prompts.points", "3", "--loss.points", "64"]
 
 
@@ -20,6 +20,8 @@ def run_all(folder: Path, out: Path, batch: int, *, steps: int = 1, only: tuple[
     mixed = ["--boxes_only", str(folder / "data_0.json"), "--class_folders", str(folder / "classes")]
     tuned = ["--guard", "false", "--names.steps", "1", "--names.lr", "0.01", "--names.batch", str(batch)]
     tuned += ["--max_steps", "1", "--optim.lr", "0.01", "--warmup_steps", "0", "--device", "cpu"]
+    small = ["--masks.sources", "{data_0: 1}", "--masks.samples", "4", "--masks.crop", "64", "--masks.whole", "64,96"]
+    small += ["--masks.window", "0.15", "--masks.zoom", "0.6", "--masks.smallest", "10", "--optim.ema", "0"]
     stages = {
         "distilled": (
             distill_sam2clip,
@@ -42,6 +44,11 @@ def run_all(folder: Path, out: Path, batch: int, *, steps: int = 1, only: tuple[
             coop,
             coop.CoopArgs,
             [*data, *step, *size, "--model", "tiny", "--classes", "data", "--contexts", "4"],
+        ),
+        "starter": (
+            train_starter,
+            train_starter.StarterArgs,
+            ["--data", str(folder), "--stage", "masks", *step, *size, *small],
         ),
         "tuned": (
             finetune,

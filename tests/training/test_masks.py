@@ -180,7 +180,7 @@ def test_kept_maps_give_the_loss_of_fresh_ones(folder):
         second = task(batch, task.totals(batch))
     assert len(task._maps) == 3
     for name, value in first.items():
-        torch.testing.assert_close(second[name], value, rtol=0.02, atol=0.01)  # maps are kept in half precision
+        torch.testing.assert_close(second[name], value, rtol=0, atol=0)  # else a resumed run would be another run
 
 
 def test_a_few_steps_learn_and_leave_the_trunk_alone(folder):

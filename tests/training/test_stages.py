@@ -56,7 +56,8 @@ def runs(files):
 
 
 @pytest.mark.parametrize(
-    "where", ["distilled", "clip2sam", "mixed", "sam", "coop/contexts_run", "tuned/run/*/names", "tuned/run/*/masks"]
+    "where",
+    ["distilled", "clip2sam", "mixed", "sam", "coop/contexts_run", "starter", "tuned/run/*/names", "tuned/run/*/masks"],
 )
 def test_two_processes_equal_one_with_twice_the_batch(runs, where):
     one, two = (load_file(next(r.glob(f"{where}/step-00000001")) / "model.safetensors") for r in runs)
@@ -69,7 +70,8 @@ def test_two_processes_equal_one_with_twice_the_batch(runs, where):
 
 
 @pytest.mark.parametrize(
-    ("stage", "run"), [("distilled", ""), ("mixed", ""), ("sam", ""), ("coop/contexts.safetensors", "../contexts_run")]
+    ("stage", "run"),
+    [("distilled", ""), ("mixed", ""), ("sam", ""), ("coop/contexts.safetensors", "../contexts_run"), ("starter", "")],
 )
 def test_resuming_equals_an_uninterrupted_run(files, tmp_path, stage, run):
     stages.run_all(files, tmp_path / "whole", 2, steps=3, only=(stage,))
