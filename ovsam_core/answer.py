@@ -34,10 +34,23 @@ if TYPE_CHECKING:
     from ovsam_core.speed import Speed
     from ovsam_core.text import EncodedVocabulary
 
-__all__ = ["Draft", "Look", "answer_prompts", "decode", "draft_prompts", "finish", "predicted_iou"]
+__all__ = [
+    "Draft",
+    "Look",
+    "answer_prompts",
+    "blended",
+    "decode",
+    "draft_prompts",
+    "finish",
+    "look_closer",
+    "predicted_iou",
+]
 
 _AGREE = 0.3
 """IoU with the first answer below which the zoom pass has found another object and is dropped."""
+
+_BLEND = 0.1
+"""Difference of predicted IoU by which one of the zoom pass's candidates counts e times as much as another."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,6 +86,11 @@ class Look:
         """Side of the square network input, pixels."""
         return self.model.config.input.size
 
+    @property
+    def closer(self) -> bool:
+        """Whether the zoom pass may run."""
+        return self.zoom and self.rgb is not None
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Draft:
@@ -103,8 +121,8 @@ def answer_prompts(look: Look, prompts: Sequence[Prompt]) -> list[Prediction]:
     clock = _Clock()
     drafts = draft_prompts(look, prompts)
     clock.stage("decode", len(prompts))
-    if look.zoom and look.rgb is not None:
-        drafts = [_sorted([_look_closer(look, look.rgb, own[0]), *own[1:]]) for own in drafts]
+    if look.closer:
+        drafts = [_sorted([look_closer(look, own[0]), *own[1:]]) for own in drafts]
         clock.stage("zoom", len(prompts))
     return finish(look, drafts, clock)
 
@@ -212,8 +230,9 @@ def _regions(look: Look, prompts: Sequence[Prompt], logits: Tensor) -> NDArray[n
     return np.clip(original, 0, np.array([w, h, w, h], np.float32)).reshape(n, m, 4)
 
 
-def _look_closer(look: Look, rgb: NDArray[np.uint8], draft: Draft) -> Draft:
+def look_closer(look: Look, draft: Draft) -> Draft:
     """Decode a small object again in a crop of its own; return the first answer where that does not help."""
+    assert look.rgb is not None
     settings = look.model.config.zoom
     embedding = look.embedding
     x, y, w, h = draft.mask.bbox_xywh
@@ -225,17 +244,16 @@ def _look_closer(look: Look, rgb: NDArray[np.uint8], draft: Draft) -> Draft:
     if window is None:
         return draft
     side = settings.size or look.side
-    zoom = Zoom(rgb, window)
+    zoom = Zoom(look.rgb, window)
     pixels, place = zoom.input(look.model.config.input, side)
     with look.speed.autocast(look.device):
         raw = look.model.encode(look.speed.arrange(pixels.to(look.device)))
     features = {name: tensor.float() for name, tensor in raw.items()}
     decoded = decode(look, features, place, side, [zoom.prompt(draft.prompt, draft.logits, embedding, look.side)])
     scores = predicted_iou(decoded)[0]
-    best = int(scores.argmax())
-    answer, ax, ay = picture_window(
-        decoded.logits[0, best], padded=side, input_hw=place.input_hw, size_hw=place.size_hw
-    )
+    # The first answer settled which object it is, so these candidates differ at the edge alone: there they vote.
+    blend = blended(decoded.logits[0], scores)
+    answer, ax, ay = picture_window(blend, padded=side, input_hw=place.input_hw, size_hw=place.size_hw)
     x1, y1, x2, y2 = window
     full = np.zeros(embedding.size_hw, np.bool_, order="F")
     full[y1 + ay : y1 + ay + answer.shape[0], x1 + ax : x1 + ax + answer.shape[1]] = answer > 0
@@ -251,8 +269,14 @@ def _look_closer(look: Look, rgb: NDArray[np.uint8], draft: Draft) -> Draft:
     spread[ay : ay + answer.shape[0], ax : ax + answer.shape[1]] = answer
     logits = paste_logits(spread, zoom, embedding, look.side).to(draft.logits.device)
     # It refines the answer that was best in the whole picture, and crops are scored a little lower: it stays the first.
-    quality = max(draft.iou, float(scores[best]))
+    quality = max(draft.iou, float(scores.max()))
     return replace(draft, logits=logits, iou=quality, mask=mask, region=region, zoomed=True)
+
+
+def blended(logits: Tensor, scores: Tensor) -> Tensor:
+    """Return the (h, w) logits of the mean probability of (M, h, w) candidates, weighted by their (M,) scores."""
+    weights = torch.softmax(scores.to(logits.device) / _BLEND, 0)
+    return torch.logit((logits.sigmoid() * weights[:, None, None]).sum(0), eps=1e-4)
 
 
 def _sorted(drafts: Iterable[Draft]) -> list[Draft]:

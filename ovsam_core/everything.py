@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from ovsam_core.answer import Draft, Look, decode, draft_prompts, finish, predicted_iou
+from ovsam_core.answer import Draft, Look, decode, draft_prompts, finish, look_closer, predicted_iou
 from ovsam_core.errors import CancelledError, PromptError
 from ovsam_core.mask_window import picture_mask
 from ovsam_core.prompts import Prompt
@@ -27,7 +27,7 @@ _STABLE = 0.4  # least IoU of the mask at the logits +1 and -1
 _SAME = 0.7  # mask IoU above which two answers are the same object
 _COMPARE = 64  # side of the masks that duplicates are compared at, cells
 _LARGEST_GRID = 256
-_DECODING = 0.8  # share of the work, for progress; naming is the rest
+_DECODING, _LOOKING = 0.5, 0.8  # shares of the work done after the decoder and after the zoom pass, for progress
 
 
 def grid_points(size_hw: tuple[int, int], grid: int) -> list[tuple[float, float]]:
@@ -52,7 +52,7 @@ def by_grid(
     progress: Callable[[float], None] | None,
     cancelled: Callable[[], bool] | None,
 ) -> list[Prediction]:
-    """Answer a grid of clicks, keep what is sure, stable and not there already; largest first."""
+    """Answer a grid of clicks, keep what is sure, stable and not there already, look closer at it; largest first."""
     prompts = [Prompt.of(points=[xy]) for xy in grid_points(look.embedding.size_hw, grid)]
     kept: list[tuple[Prompt, Tensor, float, Tensor]] = []
     for start in range(0, len(prompts), _CHUNK):
@@ -61,11 +61,13 @@ def by_grid(
         _report(progress, cancelled, _DECODING * min(1, (start + _CHUNK) / len(prompts)))
     if not kept:
         return []
-    logits = torch.stack([item[1] for item in kept])
-    chosen = suppress(logits, torch.tensor([item[2] for item in kept]), _SAME)
-    drafts = [_draft(look, *kept[i]) for i in chosen.tolist()]
-    drafts = sorted((d for d in drafts if d.mask.area), key=lambda d: -d.mask.area)
-    return _named(look, drafts, progress, cancelled)
+    chosen = suppress(torch.stack([item[1] for item in kept]), torch.tensor([item[2] for item in kept]), _SAME)
+    drafts = [draft for draft in (_draft(look, *kept[i]) for i in chosen.tolist()) if draft.mask.area]
+    if look.closer and drafts:
+        drafts = _closer(look, drafts, progress, cancelled)
+        chosen = suppress(torch.stack([d.logits for d in drafts]), torch.tensor([d.iou for d in drafts]), _SAME)
+        drafts = [drafts[i] for i in chosen.tolist()]  # two looks may have come to the same
+    return _named(look, sorted(drafts, key=lambda d: -d.mask.area), progress, cancelled)
 
 
 @torch.inference_mode()
@@ -81,7 +83,7 @@ def by_boxes(
         part = draft_prompts(look, prompts[start : start + _CHUNK], best_only=True)
         drafts += [own[0] for own in part]
         _report(progress, cancelled, _DECODING * min(1, (start + _CHUNK) / len(prompts)))
-    return _named(look, drafts, progress, cancelled)
+    return _named(look, _closer(look, drafts, progress, cancelled) if look.closer else drafts, progress, cancelled)
 
 
 def suppress(logits: Tensor, scores: Tensor, same: float) -> Tensor:
@@ -127,6 +129,19 @@ def _draft(look: Look, prompt: Prompt, logits: Tensor, score: float, token: Tens
     return Draft(prompt, logits, score, token, mask, np.array([x, y, x + w, y + h], np.float32))
 
 
+def _closer(
+    look: Look,
+    drafts: Sequence[Draft],
+    progress: Callable[[float], None] | None,
+    cancelled: Callable[[], bool] | None,
+) -> list[Draft]:
+    found: list[Draft] = []
+    for number, draft in enumerate(drafts, 1):
+        found.append(look_closer(look, draft))
+        _report(progress, cancelled, _DECODING + (_LOOKING - _DECODING) * number / len(drafts))
+    return found
+
+
 def _named(
     look: Look,
     drafts: Sequence[Draft],
@@ -137,7 +152,7 @@ def _named(
     for start in range(0, len(drafts), _CHUNK):
         found += finish(look, [[draft] for draft in drafts[start : start + _CHUNK]])
         share = min(1, (start + _CHUNK) / len(drafts))
-        _report(progress, cancelled, _DECODING + (1 - _DECODING) * share)
+        _report(progress, cancelled, _LOOKING + (1 - _LOOKING) * share)
     return found
 
 

@@ -268,6 +268,7 @@ class OvsamPredictor:
         vocabulary: Vocabulary | EncodedVocabulary | str | None = None,
         top_k: int = 9,
         picture: NDArray[np.uint8] | Picture | None = None,
+        zoom: bool | None = None,
         progress: Callable[[float], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> list[Prediction]:
@@ -281,6 +282,7 @@ class OvsamPredictor:
             vocabulary: as in `predict`.
             top_k: how many names each.
             picture: as in `predict`.
+            zoom: as in `predict`; every mask that stays gets its closer look.
             progress: told the finished share, 0 to 1.
             cancelled: asked between batches.
 
@@ -292,7 +294,7 @@ class OvsamPredictor:
             CancelledError: `cancelled` said so.
         """
         embedding = self._checked(embedding)
-        look = self._look(embedding, picture, vocabulary, top_k, zoom=False, crop=None)
+        look = self._look(embedding, picture, vocabulary, top_k, zoom, crop=None)
         if boxes is not None and grid is not None:
             raise PromptError("everything takes a grid or boxes, not both")
         if boxes is None:

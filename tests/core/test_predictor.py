@@ -411,6 +411,13 @@ def test_the_closer_look_stays_the_first_candidate(predictor, embedding, rgb, mo
     assert found.candidates[1].mask == plain.candidates[1].mask
 
 
+def test_a_closer_looks_candidates_vote_by_their_scores():
+    logits = torch.tensor([[[4.0, 4.0, -4.0]], [[4.0, -4.0, -4.0]], [[4.0, -4.0, -4.0]]])
+    assert (answer.blended(logits, torch.tensor([0.5, 0.5, 0.5])) > 0).tolist() == [[True, False, False]]
+    assert (answer.blended(logits, torch.tensor([0.9, 0.5, 0.5])) > 0).tolist() == [[True, True, False]]
+    torch.testing.assert_close(answer.blended(logits[:1], torch.tensor([0.5])), logits[0])
+
+
 def test_a_zoom_that_finds_another_object_is_dropped(predictor, embedding, rgb, monkeypatch):
     calls = []
 
@@ -478,6 +485,25 @@ def test_everything_answers_each_given_box(predictor, embedding):
     assert found[0].mask == found[2].mask
     assert max(c.predicted_iou for c in alone.candidates) == pytest.approx(found[0].best.predicted_iou, abs=1e-4)
     assert predictor.everything(embedding, boxes=[]) == []
+
+
+@pytest.mark.parametrize("arguments", [{"grid": 3}, {"boxes": [[30, 30, 60, 60]]}])
+def test_everything_looks_closer_where_the_picture_is_given(predictor, embedding, rgb, monkeypatch, arguments):
+    def decode(look, features, place, side, prompts):
+        n, whole = len(prompts), place.size_hw == embedding.size_hw
+        logits = blob(8, 8, 13, 13) if whole else blob(8, 8, 24, 24)
+        return DecodedMasks(logits[None, None].repeat(n, 1, 1, 1), torch.full((n, 1), 0.7), torch.zeros(n, 32))
+
+    monkeypatch.setattr(answer, "decode", decode)
+    monkeypatch.setattr(everything, "decode", decode)
+    shares = []
+    found = predictor.everything(embedding, picture=rgb, zoom=True, progress=shares.append, **arguments)
+    assert [one.branches for one in found] == [("zoom",)]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    without = predictor.everything(embedding, zoom=True, **arguments)
+    assert [one.branches for one in without] == [()]
+    assert without[0].mask != found[0].mask
 
 
 def test_the_grid_covers_the_picture_evenly():
