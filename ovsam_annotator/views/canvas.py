@@ -1,7 +1,8 @@
 """The canvas: a picture, its masks, the suggestion on show, and what mouse and keyboard do there.
 
-Painting is left to the items and to `foreground`, drawing with the left button to `gestures`. This class owns the
-view: zoom, pan, pointer, and which of the parts is asked.
+Painting is left to the layers and to `foreground`, drawing with the left button to `gestures`, zoom and scrolling to
+`zoom_view`. This class owns pointer and keyboard, and knows which of the parts is asked. Picture and stored masks are
+the view's background, which is kept while only what lies over them changes.
 """
 
 from __future__ import annotations
@@ -11,22 +12,26 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QEvent, QPoint, QPointF, QRectF, Qt, QTimer, Signal
 from PySide6.QtGui import QKeyEvent, QPainter, QPalette, QTransform
-from PySide6.QtWidgets import QApplication, QFrame, QGraphicsScene, QGraphicsView
+from PySide6.QtWidgets import QGraphicsScene
 
 from ovsam_annotator.views import decorations
 from ovsam_annotator.views.chip import CursorTag, EncodeChip, NoteChip
 from ovsam_annotator.views.data import DisplayOptions, EncodeState, Tool
 from ovsam_annotator.views.foreground import Foreground
 from ovsam_annotator.views.gestures import BoxGesture, PolygonGesture, StrokeGesture, VertexGesture
-from ovsam_annotator.views.overlay import OverlayItem
-from ovsam_annotator.views.tiles import PictureItem
+from ovsam_annotator.views.held_key import HeldKey
+from ovsam_annotator.views.name_plates import NamePlates
+from ovsam_annotator.views.overlay import OverlayLayer
+from ovsam_annotator.views.rest import Rest
+from ovsam_annotator.views.tiles import PictureLayer
+from ovsam_annotator.views.zoom_view import ZoomView
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
     from numpy.typing import NDArray
-    from PySide6.QtGui import QFocusEvent, QMouseEvent, QResizeEvent, QWheelEvent
+    from PySide6.QtGui import QFocusEvent, QMouseEvent, QPaintEvent, QResizeEvent, QWheelEvent
     from PySide6.QtWidgets import QWidget
 
     from ovsam_annotator.model.shapes import MaskShape
@@ -35,9 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Canvas"]
 
-MAX_SCALE = 64.0
-REST_MS = 120  # how long the pointer stays still before the hover preview is asked for
-REST_PIXELS = 4.0  # movement on screen that ends a rest
 NAMES_TRIED = 200  # masks that may carry their name, the largest in view
 CURSOR_STEP = 8  # screen pixels that an arrow key moves the crosshair; 1 with Shift
 
@@ -52,7 +54,7 @@ _ARROWS = {
 }
 
 
-class Canvas(QGraphicsView):
+class Canvas(ZoomView):
     """Implements `protocols.CanvasView`."""
 
     point_added = Signal(float, float, bool)
@@ -67,16 +69,13 @@ class Canvas(QGraphicsView):
     vertices_edited = Signal(str, object)
     retry_asked = Signal()
     display_changed = Signal(object)
-    view_changed = Signal()  # zoomed, scrolled or resized: whoever lies beside a mask must move
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._configure()
-        self._picture = PictureItem()
-        self._overlay = OverlayItem()
-        for item in (self._picture, self._overlay):
-            item.setAcceptedMouseButtons(Qt.MouseButton.NoButton)
-            self.scene().addItem(item)
+        self._picture = PictureLayer(self._layer_changed)
+        self._overlay = OverlayLayer(self._layer_changed)
+        self._names = NamePlates()
 
         self._options = DisplayOptions()
         self._over = Foreground()
@@ -97,12 +96,10 @@ class Canvas(QGraphicsView):
         self._right_from: QPointF | None = None
         self._pointer: QPoint | None = None  # where the mouse is in the viewport, None outside
         self._cursor: QPointF | None = None  # keyboard crosshair in picture coordinates
-        self._resting: QPoint | None = None
-        self._fitted = True
-        self._held_key = 0
-
-        self._rest = QTimer(self, singleShot=True, interval=REST_MS)
-        self._rest.timeout.connect(self._on_rest)
+        self._rest = Rest(self._begin_rest, self)
+        self._rest.ended.connect(self.rest_ended)
+        self._held = HeldKey(self)
+        self._held.released.connect(lambda: self._set_hidden(hidden=False))
         self._moved = QTimer(self, singleShot=True, interval=16)
         self._moved.timeout.connect(self._tell_pointer)
 
@@ -116,19 +113,9 @@ class Canvas(QGraphicsView):
         self.setAccessibleDescription(
             self.tr("Click on an object. Arrow keys move a crosshair, C clicks there, Shift+C clicks off the object.")
         )
-        self.setFrameShape(QFrame.Shape.NoFrame)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMouseTracking(True)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setTransformationAnchor(QGraphicsView.ViewportAnchor.NoAnchor)
-        self.setResizeAnchor(QGraphicsView.ViewportAnchor.NoAnchor)
-        self.setViewportUpdateMode(QGraphicsView.ViewportUpdateMode.MinimalViewportUpdate)
-        self.setOptimizationFlag(QGraphicsView.OptimizationFlag.DontSavePainterState)
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.NoContextMenu)
-        scene = QGraphicsScene(self)
-        scene.setItemIndexMethod(QGraphicsScene.ItemIndexMethod.NoIndex)
-        self.setScene(scene)
 
     # --- verbs ---------------------------------------------------------------------------------------------------
 
@@ -245,47 +232,7 @@ class Canvas(QGraphicsView):
             point = self.mapToScene(self.viewport().rect().center())
         self._add_point(point, positive=positive)
 
-    def zoom_fit(self) -> None:
-        """Fit the picture."""
-        rect = self._picture.boundingRect()
-        if rect.isEmpty():
-            self.viewport().update()
-            return
-        area = self.viewport().rect()
-        scale = min(area.width() / rect.width(), area.height() / rect.height()) * 0.98
-        self._set_scale(min(scale, MAX_SCALE), rect.center(), QPointF(area.center()))
-        self._fitted = True
-
-    def zoom_actual(self) -> None:
-        """Show one picture pixel as one screen pixel, around the pointer."""
-        anchor = self._anchor()
-        self._set_scale(1 / self.devicePixelRatioF(), self._to_scene(anchor), anchor)
-
-    def zoom_by(self, factor: float) -> None:
-        """Zoom around the pointer, or the middle of the view."""
-        anchor = self._anchor()
-        self._set_scale(self.scale_now * factor, self._to_scene(anchor), anchor)
-
-    def show_box(self, box_xyxy: tuple[float, float, float, float]) -> None:
-        """Scroll, and zoom where needed, until a box is well in view."""
-        x1, y1, x2, y2 = box_xyxy
-        area = self.viewport().rect()
-        width, height = max(x2 - x1, 1), max(y2 - y1, 1)
-        scale = self.scale_now
-        if max(width, height) * scale < 40:
-            scale = 40 / max(width, height)
-        scale = min(scale, 0.9 * area.width() / width, 0.9 * area.height() / height)
-        box = QRectF(x1, y1, width, height)
-        seen = self.mapToScene(area).boundingRect()
-        if scale != self.scale_now or not seen.contains(box):
-            self._set_scale(scale, box.center(), QPointF(area.center()))
-
     # --- what others may ask -------------------------------------------------------------------------------------
-
-    @property
-    def scale_now(self) -> float:
-        """Screen pixels for one picture pixel."""
-        return float(self.transform().m11())
 
     @property
     def picture(self) -> PictureImage | None:
@@ -304,18 +251,31 @@ class Canvas(QGraphicsView):
 
     def hide_while_held(self, key: int) -> None:
         """Hide all masks until a key is let go."""
-        if not self._held_key:
-            self._held_key = key
-            QApplication.instance().installEventFilter(self)  # type: ignore[union-attr]
+        if self._held.hold(key):
             self._set_hidden(hidden=True)
 
     # --- painting ------------------------------------------------------------------------------------------------
 
-    def drawBackground(self, painter: QPainter, rect: QRectF | Any) -> None:  # noqa: N802
-        """Fill what lies beside the picture."""
-        painter.fillRect(rect, self.palette().color(QPalette.ColorRole.Dark))
+    def bounds(self) -> QRectF:
+        """Area of the picture; empty without one."""
+        return self._picture.bounds
 
-    def drawForeground(self, painter: QPainter, rect: QRectF | Any) -> None:  # noqa: N802
+    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
+        """Paint everything anew where outlines are drawn another way in this view."""
+        if self._overlay.aim(self.in_view, self.scale_now):
+            self.resetCachedContent()
+            self.viewport().update()
+        super().paintEvent(event)
+
+    def drawBackground(self, painter: QPainter, rect: QRectF | Any) -> None:  # noqa: N802
+        """Paint picture and stored masks, and fill what lies beside them; the view keeps the pixels."""
+        painter.fillRect(rect, self.palette().color(QPalette.ColorRole.Dark))
+        for layer in (self._picture, self._overlay):
+            painter.save()
+            layer.paint(painter, rect)
+            painter.restore()
+
+    def drawForeground(self, painter: QPainter, rect: QRectF | Any) -> None:  # noqa: ARG002, N802
         """Paint suggestion, selection, names, dots and the half-done drawing."""
         if self._picture.picture is None:
             return
@@ -332,25 +292,40 @@ class Canvas(QGraphicsView):
             gesture.paint(painter, scale)
         painter.save()
         painter.resetTransform()
-        self._paint_device(painter, view, area, rect)
+        self._paint_device(painter, view, area)
         painter.restore()
 
-    def _paint_device(self, painter: QPainter, view: QTransform, area: QRectF, rect: QRectF) -> None:
+    def _paint_device(self, painter: QPainter, view: QTransform, area: QRectF) -> None:
         if not self._options.hidden and self._options.names:
-            box = (rect.left(), rect.top(), rect.right(), rect.bottom())
-            seen = self._overlay.largest_in(*box, NAMES_TRIED)
-            decorations.paint_names(painter, seen, view, area, self.font())
+            self._names.paint(painter, view, area, self.font(), self._overlay.version, self._largest)
         self._over.paint_signs(painter, view, area, self.font(), self._pointer)
         if self._cursor is not None:
             decorations.paint_cross(painter, view.map(self._cursor), area, whole=self._options.crosshair)
         elif self._options.crosshair and self._pointer is not None:
             decorations.paint_cross(painter, QPointF(self._pointer), area, whole=True)
 
+    def _largest(self) -> list[CanvasObject]:
+        """The largest masks in view: those that may carry their names."""
+        seen = self.in_view
+        return self._overlay.largest_in(seen.left(), seen.top(), seen.right(), seen.bottom(), NAMES_TRIED)
+
+    def _layer_changed(self, rect: QRectF) -> None:
+        """Picture or stored masks look different in a part of the scene."""
+        room = 2 / self.scale_now  # a cosmetic line reaches so far beyond
+        self.invalidateScene(rect.adjusted(-room, -room, room, room), QGraphicsScene.SceneLayer.BackgroundLayer)
+        self.viewport().update()
+
+    def changeEvent(self, event: QEvent) -> None:  # noqa: N802
+        """Paint anew in other colours."""
+        super().changeEvent(event)
+        if event.type() in {QEvent.Type.PaletteChange, QEvent.Type.StyleChange}:
+            self.resetCachedContent()
+
     # --- mouse ---------------------------------------------------------------------------------------------------
 
     def mousePressEvent(self, event: QMouseEvent) -> None:  # noqa: N802
         """Start a gesture, a pan, or a negative click."""
-        self._drop_rest()
+        self._rest.end()
         self._use_mouse()
         if self._picture.picture is None:
             return
@@ -377,13 +352,12 @@ class Canvas(QGraphicsView):
         """Pan, draw, and watch for a rest."""
         at = event.position().toPoint()
         if self._pan_from is not None:
-            self._scroll(at - self._pan_from)
+            self.scroll_by(at - self._pan_from)
             self._pan_from = at
             return
         if self._pointer != at:
             self._use_mouse()
-        if self._resting is not None and (at - self._resting).manhattanLength() > REST_PIXELS:
-            self._drop_rest()
+        self._rest.moved(at)
         before, self._pointer = self._pointer, at
         if self._tag.text():
             self._tag.follow(at.x(), at.y())
@@ -394,7 +368,7 @@ class Canvas(QGraphicsView):
         elif self._options.crosshair:
             self._update_cross(before, at)
         if not event.buttons():
-            self._rest.start()
+            self._rest.wait()
         if not self._moved.isActive():
             self._moved.start()
 
@@ -430,19 +404,18 @@ class Canvas(QGraphicsView):
         turned = delta.y() or delta.x()
         if not turned:
             return
-        self._drop_rest()
+        self._rest.end()
         if event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
-            self._scroll(QPoint(turned // 2, 0))
+            self.scroll_by(QPoint(turned // 2, 0))
         elif event.modifiers() & Qt.KeyboardModifier.AltModifier:
-            self._scroll(QPoint(0, turned // 2))
+            self.scroll_by(QPoint(0, turned // 2))
         else:
-            anchor = event.position()
-            self._set_scale(self.scale_now * 1.25 ** (turned / 120), self._to_scene(anchor), anchor)
+            self.zoom_at(event.position(), 1.25 ** (turned / 120))
         event.accept()
 
     def leaveEvent(self, event: QEvent) -> None:  # noqa: N802
         """Forget the pointer."""
-        self._drop_rest()
+        self._rest.end()
         self._pointer = None
         self.viewport().update()
         super().leaveEvent(event)
@@ -491,38 +464,15 @@ class Canvas(QGraphicsView):
         self._set_cursor_shape()
         super().focusOutEvent(event)
 
-    def eventFilter(self, watched: Any, event: QEvent) -> bool:  # noqa: N802
-        """Wait for the release of the key that hides the masks."""
-        released = (
-            event.type() == QEvent.Type.KeyRelease
-            and isinstance(event, QKeyEvent)
-            and event.key() == self._held_key
-            and not event.isAutoRepeat()
-        )
-        if self._held_key and (released or event.type() == QEvent.Type.ApplicationDeactivate):
-            self._held_key = 0
-            QApplication.instance().removeEventFilter(self)  # type: ignore[union-attr]
-            self._set_hidden(hidden=False)
-        return super().eventFilter(watched, event)
-
     # --- inside --------------------------------------------------------------------------------------------------
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
-        """Stay fitted when fitted."""
+        """Keep the notes in their places."""
         super().resizeEvent(event)
-        if self._fitted:
-            self.zoom_fit()
-        else:
-            self._set_scroll_room()
         self._place_chips()
-        self.view_changed.emit()
 
     def _exact(self, event: QMouseEvent) -> QPointF:
-        return self._to_scene(event.position())
-
-    def _to_scene(self, at: QPointF) -> QPointF:
-        inverse, _ = self.viewportTransform().inverted()
-        return inverse.map(at)
+        return self.to_scene(event.position())
 
     def _clamped(self, point: QPointF, event: QMouseEvent) -> QPointF:
         """Keep a drag inside the picture; a fresh prompt click outside stays outside and is ignored later."""
@@ -530,14 +480,14 @@ class Canvas(QGraphicsView):
             return point
         if self._tool is Tool.PROMPT and not self._gestures[Tool.PROMPT].busy:
             return point
-        rect = self._picture.boundingRect()
+        rect = self._picture.bounds
         return QPointF(min(max(point.x(), rect.left()), rect.right()), min(max(point.y(), rect.top()), rect.bottom()))
 
     def _clicked(self, point: QPointF) -> None:
         self._add_point(point, positive=True)
 
     def _dragged(self, rect: QRectF) -> None:
-        box = rect.intersected(self._picture.boundingRect())
+        box = rect.intersected(self._picture.bounds)
         if box.width() >= 1 and box.height() >= 1:
             self.box_drawn.emit(box.left(), box.top(), box.right(), box.bottom())
 
@@ -556,14 +506,14 @@ class Canvas(QGraphicsView):
             start = self._pointer if self._pointer is not None else self.viewport().rect().center()
             self._cursor = self.mapToScene(start)
         moved = self._cursor + QPointF(dx, dy) / self.scale_now
-        rect = self._picture.boundingRect().adjusted(0, 0, -0.01, -0.01)
+        rect = self._picture.bounds.adjusted(0, 0, -0.01, -0.01)
         self._cursor = QPointF(
             min(max(moved.x(), rect.left()), rect.right()), min(max(moved.y(), rect.top()), rect.bottom())
         )
-        self._rest.start()
+        self._rest.wait()
         seen = self.mapToScene(self.viewport().rect()).boundingRect()
         if not seen.contains(self._cursor):
-            self._set_scale(self.scale_now, self._cursor, QPointF(self.viewport().rect().center()))
+            self.set_scale(self.scale_now, self._cursor, QPointF(self.viewport().rect().center()))
         self.viewport().update()
 
     def _use_mouse(self) -> None:
@@ -572,57 +522,26 @@ class Canvas(QGraphicsView):
             self._cursor = None
             self.viewport().update()
 
-    def _on_rest(self) -> None:
+    def _begin_rest(self) -> QPoint | None:
         point = self._cursor
         if point is None:
             if self._pointer is None:
-                return
+                return None
             point = self.mapToScene(self._pointer)
-        if self._picture.boundingRect().contains(point) and self._tool is Tool.PROMPT:
-            self._resting = self._pointer or QPoint()
-            self.rested.emit(point.x(), point.y())
-
-    def _drop_rest(self) -> None:
-        self._rest.stop()
-        if self._resting is not None:
-            self._resting = None
-            self.rest_ended.emit()
+        if not self._picture.bounds.contains(point) or self._tool is not Tool.PROMPT:
+            return None
+        self.rested.emit(point.x(), point.y())
+        return self._pointer or QPoint()
 
     def _tell_pointer(self) -> None:
         if self._pointer is not None:
             point = self.mapToScene(self._pointer)
-            if self._picture.boundingRect().contains(point):
+            if self._picture.bounds.contains(point):
                 self.pointer_moved.emit(point.x(), point.y())
 
-    def _anchor(self) -> QPointF:
-        return QPointF(self._pointer if self._pointer is not None else self.viewport().rect().center())
-
-    def _set_scale(self, scale: float, scene: QPointF, at: QPointF) -> None:
-        """Zoom so that a scene point lies at a viewport point."""
-        rect = self._picture.boundingRect()
-        if rect.isEmpty():
-            return
-        area = self.viewport().rect()
-        fit = min(area.width() / rect.width(), area.height() / rect.height())
-        scale = min(max(scale, min(fit, 1.0) * 0.25, 1e-4), MAX_SCALE)
-        self.setTransform(QTransform.fromScale(scale, scale))
-        self._set_scroll_room()
-        self._scroll((at - QPointF(self.viewportTransform().map(scene))).toPoint())
-        self._fitted = False
-
-    def _set_scroll_room(self) -> None:
-        """Let every corner of the picture come to the middle of the view."""
-        area = self.viewport().rect()
-        across, down = area.width() / self.scale_now, area.height() / self.scale_now
-        self.setSceneRect(self._picture.boundingRect().adjusted(-across, -down, across, down))
-
-    def _scroll(self, by: QPoint) -> None:
-        across, down = self.horizontalScrollBar(), self.verticalScrollBar()
-        across.setValue(across.value() - by.x())
-        down.setValue(down.value() - by.y())
-        self._fitted = False
-        self.viewport().update()
-        self.view_changed.emit()
+    def anchor(self) -> QPointF:
+        """Zoom at the pointer, or the middle of the view."""
+        return QPointF(self._pointer) if self._pointer is not None else super().anchor()
 
     def _update_cross(self, before: QPoint | None, now: QPoint) -> None:
         area = self.viewport().rect()

@@ -1,4 +1,4 @@
-"""What lies over the masks: suggestion, hover, proposals, selection, names and prompt dots. Functions that paint.
+"""What lies over the masks: suggestion, hover, proposals, selection and prompt dots. Functions that paint.
 
 Outlines of suggestions are broken and carry "?"; those of accepted objects are solid. Every line has a dark rim: it can
 be seen on any picture.
@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QFont, QFontMetricsF, QImage, QPainter, QPen, QTransform
 
-from ovsam_annotator.views.palette import NEGATIVE, POSITIVE, SUGGESTION, readable_on
+from ovsam_annotator.views.palette import NEGATIVE, POSITIVE, SUGGESTION
 from ovsam_annotator.views.stamp import Look, Placement, stamp
 from ovsam_annotator.views.tiles import tile_image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from ovsam_annotator.model.shapes import MaskShape
-    from ovsam_annotator.views.data import CanvasObject, Rgb
+    from ovsam_annotator.views.data import Rgb
 
 __all__ = [
     "DOT_RADIUS",
@@ -28,7 +28,6 @@ __all__ = [
     "paint_box",
     "paint_cross",
     "paint_dots",
-    "paint_names",
     "paint_plate",
     "selected",
     "suggested",
@@ -138,66 +137,6 @@ def paint_cross(painter: QPainter, centre: QPointF, area: QRectF, *, whole: bool
         painter.setPen(QPen(colour, width))
         for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
             painter.drawLine(centre + QPointF(dx * gap, dy * gap), centre + QPointF(dx * reach, dy * reach))
-
-
-def paint_names(
-    painter: QPainter, objects: Sequence[CanvasObject], view: QTransform, area: QRectF, font: QFont, limit: int = 50
-) -> None:
-    """Write names on masks that are large enough on screen, without plates that overlap; device coordinates.
-
-    Args:
-        painter: without a transform.
-        objects: objects in view, the largest first; only the first few hundred are tried.
-        view: from picture to device coordinates; scale and shift only.
-        area: visible area in device coordinates.
-        font: font of the names.
-        limit: at most so many names.
-    """
-    metrics = QFontMetricsF(font)
-    painter.setFont(font)
-    painter.setRenderHint(QPainter.RenderHint.Antialiasing, on=False)
-    height = metrics.height() + 2
-    scale, dx, dy = view.m11(), view.dx(), view.dy()
-    taken: dict[int, list[QRectF]] = {}  # plates by rows of their own height: few neighbours to compare
-    written = 0
-    named = []
-    for item in objects[: 4 * limit]:
-        x1, y1, x2, y2 = item.shape.box_xyxy
-        if (x2 - x1) * scale >= 24 and (y2 - y1) * scale >= height * 0.8 and item.name:
-            named.append((item, x1, y1, x2, y2))
-    # the largest get names; of these the smaller choose first, since the larger have more places to go to
-    for item, x1, y1, x2, y2 in (*reversed(named[:limit]), *named[limit:]):
-        if written >= limit:
-            break
-        wide = (x2 - x1) * scale
-        text = f"🔒 {item.name}" if item.locked else item.name
-        width = metrics.horizontalAdvance(text) + 10
-        if width > max(wide + 20, 60):
-            text = metrics.elidedText(text, Qt.TextElideMode.ElideRight, max(wide + 10, 50))
-            width = metrics.horizontalAdvance(text) + 10
-        # over the mask's topmost pixel, so that it is clear whose name it is; else at the foot of the mask, or inside
-        if len(item.shape.loops) > 1:  # crumbs: the part with the longest outline is the one that is seen
-            main = max(item.shape.loops, key=len)
-            head, foot = int(main[:, 1].min()), int(main[:, 1].max())
-            tip = int(main[main[:, 1].argmin(), 0]) * scale + dx
-        else:
-            head, foot = y1, y2
-            tip = (x1 + int(item.shape.pixels[0].argmax())) * scale + dx
-        left = min(max(tip - 8, area.left() + 2), area.right() - width - 2)
-        for edge in (head * scale + dy - height, foot * scale + dy, head * scale + dy):
-            top = min(max(edge, area.top() + 2), area.bottom() - height - 2)
-            plate = QRectF(left, top, width, height)
-            row = int(top // height)
-            near = [other for k in (row - 1, row, row + 1) for other in taken.get(k, ())]
-            if not any(plate.intersects(other) for other in near):
-                break
-        else:
-            continue
-        taken.setdefault(row, []).append(plate)
-        written += 1
-        painter.fillRect(plate, QColor(*item.colour, 235))
-        painter.setPen(QColor(*readable_on(item.colour)))
-        painter.drawText(QPointF(left + 5, top + 1 + metrics.ascent()), text)
 
 
 def paint_plate(painter: QPainter, at: QPointF, text: str, area: QRectF, font: QFont) -> None:

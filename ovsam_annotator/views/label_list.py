@@ -66,6 +66,8 @@ class LabelList(QFrame):
         self._strip_row = QHBoxLayout(self._strip)
         self._strip_row.setContentsMargins(4, 2, 4, 2)
         self._strip_row.setSpacing(4)
+        self._strip_row.addStretch(1)
+        self._buttons: list[QToolButton] = []
 
         self._search = VocabularySearch()
         self._search.hide()
@@ -217,28 +219,32 @@ class LabelList(QFrame):
         return f"{text} · {suggestion.note}" if suggestion.note else text
 
     def _fill_strip(self, candidates: Sequence[CandidateRow], chosen: int) -> None:
-        while self._strip_row.count():
-            entry = self._strip_row.takeAt(0)
-            widget = entry.widget() if entry is not None else None
-            if widget is not None:
-                widget.hide()
-                widget.deleteLater()
-        for index, candidate in enumerate(candidates):
-            button = QToolButton()
-            button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-            button.setCheckable(True)
+        light = self.palette().window().color().lightness() < 128
+        while len(self._buttons) < len(candidates):  # kept from mask to mask: making and styling them takes longer
+            self._add_button()
+        for index, button in enumerate(self._buttons):
+            button.setVisible(index < len(candidates))
+            if index >= len(candidates):
+                continue
+            candidate = candidates[index]
             button.setChecked(index == chosen)
-            button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextUnderIcon)
-            button.setIcon(_mask_icon(candidate, light=self.palette().window().color().lightness() < 128))
-            button.setIconSize(QSize(THUMB, THUMB))
+            button.setIcon(_mask_icon(candidate, light=light))
             button.setText(f"{candidate.predicted_iou:.2f}")
             name = self.tr("Mask {number}, predicted IoU {iou}")
             button.setAccessibleName(name.format(number=index + 1, iou=f"{candidate.predicted_iou:.2f}"))
             button.setToolTip(button.accessibleName() + self.tr(" (, and . change it)"))
-            button.clicked.connect(lambda _=False, i=index: self.candidate_chosen.emit(i))
-            self._strip_row.addWidget(button)
-        self._strip_row.addStretch(1)
         self._strip.setVisible(len(candidates) > 1 and not self.searching)
+
+    def _add_button(self) -> None:
+        index = len(self._buttons)
+        button = QToolButton()
+        button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        button.setCheckable(True)
+        button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextUnderIcon)
+        button.setIconSize(QSize(THUMB, THUMB))
+        button.clicked.connect(lambda: self.candidate_chosen.emit(index))
+        self._strip_row.insertWidget(index, button)
+        self._buttons.append(button)
 
     def _fit(self) -> None:
         """Exactly as high as the rows need, as wide as the font asks for."""
@@ -271,7 +277,9 @@ def _mask_icon(candidate: CandidateRow, *, light: bool) -> QIcon:
     height, width = pixels.shape
     scale = (THUMB - 6) / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(pixels.view(np.uint8) * 255, size, interpolation=cv2.INTER_AREA)
+    stride = max(1, int(0.25 / scale))  # averaging four by four of many pixels looks like averaging all of them
+    few = np.ascontiguousarray(pixels[::stride, ::stride]).view(np.uint8) * np.uint8(255)
+    small = cv2.resize(few, size, interpolation=cv2.INTER_AREA)
     image = np.zeros((THUMB, THUMB, 4), np.uint8)
     top, left = (THUMB - size[1]) // 2, (THUMB - size[0]) // 2
     image[top : top + size[1], left : left + size[0], 3] = small

@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from PySide6.QtCore import (
-    QAbstractTableModel,
-    QEvent,
-    QItemSelection,
-    QItemSelectionModel,
-    QModelIndex,
-    QPersistentModelIndex,
-    QSortFilterProxyModel,
-    Qt,
-    Signal,
-)
+from PySide6.QtCore import QEvent, QItemSelection, QItemSelectionModel, QSortFilterProxyModel, Qt, Signal
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -26,97 +16,17 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from ovsam_annotator.views.icons import icon, swatch
-from ovsam_annotator.views.picture_delegate import state_pixmap
+from ovsam_annotator.views.object_model import AREA, HIDE, LOCK, NAME, SCORE, SORT_ROLE, STATE, ObjectModel
 from ovsam_annotator.views.text_field import TextField
-from ovsam_annotator.views.translation import state_word
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from PySide6.QtCore import QPoint
+    from PySide6.QtCore import QModelIndex, QPoint
 
     from ovsam_annotator.views.data import ObjectRow
 
 __all__ = ["ObjectPanel"]
-
-_Index = QModelIndex | QPersistentModelIndex
-_ROOT = QModelIndex()
-_SORT = Qt.ItemDataRole.UserRole + 1
-NAME, SCORE, AREA, STATE, LOCK, HIDE = range(6)
-
-
-class _ObjectModel(QAbstractTableModel):
-    """Rows of the panel."""
-
-    def __init__(self, panel: ObjectPanel) -> None:
-        super().__init__(panel)
-        self._panel = panel
-        self.rows: list[ObjectRow] = []
-
-    def set_rows(self, rows: Sequence[ObjectRow]) -> None:
-        """Replace all rows; those that stay in their place are only told when they differ."""
-        old, new = self.rows, list(rows)
-        if len(new) < len(old) or any(a.uid != b.uid for a, b in zip(old, new, strict=False)):
-            self.beginResetModel()
-            self.rows = new
-            self.endResetModel()
-            return
-        changed = [i for i, row in enumerate(old) if row is not new[i] and row != new[i]]
-        self.rows = [*new[: len(old)]]
-        for i in changed:
-            self.dataChanged.emit(self.index(i, 0), self.index(i, HIDE))
-        if len(new) > len(old):
-            self.beginInsertRows(_ROOT, len(old), len(new) - 1)
-            self.rows = new
-            self.endInsertRows()
-
-    def rowCount(self, parent: _Index = _ROOT) -> int:  # noqa: N802
-        """Number of objects."""
-        return 0 if parent.isValid() else len(self.rows)
-
-    def columnCount(self, parent: _Index = _ROOT) -> int:  # noqa: ARG002, N802
-        """Number of columns."""
-        return 6
-
-    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:  # noqa: N802
-        """Titles of the columns."""
-        if orientation is not Qt.Orientation.Horizontal:
-            return None
-        if role == Qt.ItemDataRole.TextAlignmentRole:
-            side = Qt.AlignmentFlag.AlignRight if section in {SCORE, AREA} else Qt.AlignmentFlag.AlignLeft
-            return side | Qt.AlignmentFlag.AlignVCenter
-        if role != Qt.ItemDataRole.DisplayRole:
-            return None
-        return (self.tr("Name"), self.tr("Score"), self.tr("Area"), "", "", "")[section]
-
-    def data(self, index: _Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Contents of a cell."""
-        row, column = self.rows[index.row()], index.column()
-        if role == Qt.ItemDataRole.DisplayRole:
-            score = "" if row.score is None else f"{row.score:.0%}"
-            name = row.name or self.tr("(no name)")
-            return (name, score, f"{row.area:,}", None, None, None)[column]
-        if role == _SORT:
-            score_key = -1.0 if row.score is None else row.score
-            return (row.name.casefold(), score_key, row.area, row.state.value, row.locked, row.hidden)[column]
-        if role == Qt.ItemDataRole.DecorationRole:
-            return self._panel.decoration(row, column)
-        if role == Qt.ItemDataRole.TextAlignmentRole and column in {SCORE, AREA}:
-            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-        if role == Qt.ItemDataRole.ToolTipRole:
-            words = [
-                row.origin or row.source,
-                state_word(row.state.value),
-                *(f"{key}: {value}" for key, value in row.attributes),
-            ]
-            return "\n".join(words)
-        if role == Qt.ItemDataRole.AccessibleTextRole and column == STATE:
-            return state_word(row.state.value)
-        if role == Qt.ItemDataRole.AccessibleTextRole and column in {LOCK, HIDE}:
-            states = (self.tr("locked"), self.tr("not locked"), self.tr("hidden"), self.tr("shown"))
-            return states[0 if row.locked else 1] if column == LOCK else states[2 if row.hidden else 3]
-        return None
 
 
 class ObjectPanel(QWidget):
@@ -138,10 +48,12 @@ class ObjectPanel(QWidget):
         self._field.setPlaceholderText(self.tr("Filter objects by name"))
         self._field.setClearButtonEnabled(True)
         self._field.escaped.connect(self._field.clear)
-        self._model = _ObjectModel(self)
+        self._model = ObjectModel(self.palette, self)
+        self._model.grown.connect(lambda: self.set_selection(self._chosen))
+        self._chosen: tuple[str, ...] = ()
         self._proxy = QSortFilterProxyModel(self)
         self._proxy.setSourceModel(self._model)
-        self._proxy.setSortRole(_SORT)
+        self._proxy.setSortRole(SORT_ROLE)
         self._proxy.setFilterCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
         self._field.textChanged.connect(self._proxy.setFilterFixedString)
         self._view = self._make_view()
@@ -182,7 +94,7 @@ class ObjectPanel(QWidget):
         metrics, header = view.fontMetrics(), view.header()
         gap = 2 * header.style().pixelMetric(QStyle.PixelMetric.PM_HeaderMargin) + metrics.averageCharWidth()
         for column, widest in ((SCORE, "100%"), (AREA, "9,999,999")):
-            title = str(self._model.headerData(column, Qt.Orientation.Horizontal))
+            title = str(self._model.headerData(column, Qt.Orientation.Horizontal, Qt.ItemDataRole.DisplayRole))
             arrow = header.style().pixelMetric(QStyle.PixelMetric.PM_HeaderMarkSize)
             width = max(metrics.horizontalAdvance(widest), metrics.horizontalAdvance(title) + arrow)
             header.resizeSection(column, width + gap)
@@ -194,12 +106,14 @@ class ObjectPanel(QWidget):
         super().changeEvent(event)
         if event.type() == QEvent.Type.FontChange and hasattr(self, "_view"):
             self._set_widths(self._view)
+        elif event.type() == QEvent.Type.PaletteChange and hasattr(self, "_view"):
+            self._model.repaint()
 
     # --- verbs ---------------------------------------------------------------------------------------------------
 
     def set_rows(self, rows: Sequence[ObjectRow]) -> None:
         """Replace all rows; what is selected stays selected."""
-        chosen = self.selection()
+        chosen = self._chosen
         self._quiet = True
         self._model.set_rows(rows)
         self._quiet = False
@@ -207,10 +121,11 @@ class ObjectPanel(QWidget):
 
     def set_selection(self, uids: Sequence[str]) -> None:
         """Select rows; emits nothing."""
+        self._chosen = tuple(uids)
         wanted = set(uids)
         picked = QItemSelection()
         first: QModelIndex | None = None
-        for i, row in enumerate(self._model.rows):
+        for i, row in enumerate(self._model.rows[: self._model.rowCount()]):
             if row.uid in wanted:
                 index = self._proxy.mapFromSource(self._model.index(i, 0))
                 picked.select(index, index)
@@ -229,24 +144,13 @@ class ObjectPanel(QWidget):
 
     # --- inside --------------------------------------------------------------------------------------------------
 
-    def decoration(self, row: ObjectRow, column: int) -> Any:
-        """Picture of a cell: class colour, lock or eye."""
-        if column == NAME:
-            return swatch(row.colour)
-        if column == STATE:
-            return state_pixmap(row.state.value)
-        if column == LOCK:
-            return icon("lock" if row.locked else "unlock", self.palette()) if row.locked else None
-        if column == HIDE:
-            return icon("eye-off" if row.hidden else "eye", self.palette())
-        return None
-
     def _row(self, index: QModelIndex) -> ObjectRow:
         return self._model.rows[self._proxy.mapToSource(index).row()]
 
     def _on_selection(self) -> None:
         if not self._quiet:
-            self.selection_changed.emit(self.selection())
+            self._chosen = self.selection()
+            self.selection_changed.emit(self._chosen)
 
     def _on_clicked(self, index: QModelIndex) -> None:
         row = self._row(index)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PySide6.QtCore import QObject, QRect, QRectF, QRunnable, Qt, QThreadPool, Signal, Slot
 from PySide6.QtGui import QColor, QImage, QPainter, QPen
-from PySide6.QtWidgets import QGraphicsItem
 
 from ovsam_annotator.views.paths import outline_path
 from ovsam_annotator.views.pyramid import SMALLEST_SIDE, level_for_scale
@@ -19,16 +18,15 @@ from ovsam_annotator.views.render import TileStyle, compose_tile
 from ovsam_annotator.views.tiles import TILE, TileCache, exposed_tiles, painter_scale, tile_image, tile_pixels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
     from PySide6.QtGui import QPainterPath
-    from PySide6.QtWidgets import QStyleOptionGraphicsItem, QWidget
 
     from ovsam_annotator.model.shapes import MaskShape
     from ovsam_annotator.views.data import CanvasObject, DisplayOptions, Rgb
 
-__all__ = ["OverlayItem"]
+__all__ = ["OverlayLayer"]
 
 AT_ONCE = 60  # masks of one tile that are composed inside the paint event: about 2 ms
 VECTOR_CORNERS = 20_000  # outline corners that are stroked inside the paint event, one pixel wide: about 4 ms
@@ -69,13 +67,18 @@ class _Compose(QRunnable):
         self._answer.done.emit(self._serial, self._key, tile_image(pixels, alpha=True))
 
 
-class OverlayItem(QGraphicsItem):
-    """Stored masks of one picture in their class colours."""
+class OverlayLayer:
+    """Stored masks of one picture in their class colours.
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.setFlag(QGraphicsItem.GraphicsItemFlag.ItemUsesExtendedStyleOption)
+    Args:
+        changed: told the scene rectangle that must be painted again.
+    """
+
+    def __init__(self, changed: Callable[[QRectF], None]) -> None:
+        self._changed = changed
         self._size = (0, 0)
+        self._hidden = False
+        self._line = 0  # width of vector outlines; 0 where tiles carry them
         self._levels = 1
         self._fill = 0.4
         self._outlines = True
@@ -90,6 +93,7 @@ class OverlayItem(QGraphicsItem):
         self._added: dict[Key, list[CanvasObject]] = {}
         self._asked: dict[Key, int] = {}
         self._serial = 0
+        self._version = 0
         self._pool = QThreadPool()
         self._pool.setMaxThreadCount(1)
         self._answer = _Answer()
@@ -102,10 +106,15 @@ class OverlayItem(QGraphicsItem):
 
     def largest_in(self, x1: float, y1: float, x2: float, y2: float, most: int) -> list[CanvasObject]:
         """Objects that are not hidden and touch a picture rectangle, the largest first, at most so many."""
-        hit = self._touching(int(x1), int(y1), int(x2) + 1, int(y2) + 1)
+        hit = self._under(QRectF(x1, y1, x2 - x1, y2 - y1))
         if len(hit) > most:
             hit = hit[np.argpartition(-self._areas[hit], most)[:most]]
         return [self._shown[i] for i in hit[np.argsort(-self._areas[hit], kind="stable")]]
+
+    @property
+    def version(self) -> int:
+        """Rises whenever an object comes, goes or changes."""
+        return self._version
 
     @property
     def busy(self) -> bool:
@@ -120,7 +129,7 @@ class OverlayItem(QGraphicsItem):
 
     def set_size(self, width: int, height: int) -> None:
         """Take the size of a new picture and forget all objects."""
-        self.prepareGeometryChange()
+        self._changed(self._bounds)
         self._size = (width, height)
         self._levels = 1
         while max(width, height) / 2 ** (self._levels - 1) > SMALLEST_SIDE:
@@ -137,7 +146,7 @@ class OverlayItem(QGraphicsItem):
         self._asked.clear()
         self._pool.clear()
         self._index()
-        self.update()
+        self._changed(self._bounds)
 
     def put_objects(self, objects: Iterable[CanvasObject]) -> None:
         """Add or replace objects; only tiles they touch are composed again."""
@@ -167,24 +176,38 @@ class OverlayItem(QGraphicsItem):
         self._index()
 
     def set_display(self, options: DisplayOptions) -> None:
-        """Choose fill and outlines."""
-        self._fill = options.fill
-        self._outlines = options.outlines or options.fill == 0
-        self.setVisible(not options.hidden)
-        self.update()
+        """Choose fill and outlines, or hide everything."""
+        wanted = (options.fill, options.outlines or options.fill == 0, options.hidden)
+        if wanted != (self._fill, self._outlines, self._hidden):
+            self._fill, self._outlines, self._hidden = wanted
+            self._changed(self._bounds)
 
-    def boundingRect(self) -> QRectF:  # noqa: N802  (Qt's name)
-        """Area of the picture."""
+    @property
+    def _bounds(self) -> QRectF:
         return QRectF(0, 0, *self._size)
 
-    def paint(self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None) -> None:  # noqa: ARG002
-        """Paint the exposed tiles, and vector outlines when near."""
-        if not self._shown:
+    def aim(self, seen: QRectF, scale: float) -> bool:
+        """Choose how outlines are painted in a view: as vectors where they are few and near, else with the tiles.
+
+        Args:
+            seen: what is in view, in picture coordinates.
+            scale: screen pixels for one picture pixel.
+
+        Returns:
+            Whether everything must be painted again, because it was painted the other way.
+        """
+        before, self._line = self._line, 0
+        if self._outlines and scale >= BOTH_FROM:
+            corners = int(self._corners[self._under(seen)].sum())
+            self._line = 0 if corners > VECTOR_CORNERS else 2 if corners <= BROAD_CORNERS else 1
+        return self._line != before and bool(self._shown)
+
+    def paint(self, painter: QPainter, exposed: QRectF) -> None:
+        """Paint the tiles that touch a scene rectangle, and vector outlines when near; leaves the painter changed."""
+        if not self._shown or self._hidden:
             return
         scale = painter_scale(painter)
-        exposed = option.exposedRect
-        near = self._near(exposed) if self._outlines and scale >= BOTH_FROM else None
-        style = TileStyle(self._fill, 0 if near is not None or not self._outlines else 2)
+        style = TileStyle(self._fill, 0 if self._line or not self._outlines else 2)
         index = level_for_scale(scale, self._levels)
         shrink = 2**index
         width, height = (-(-side // shrink) for side in self._size)
@@ -197,18 +220,11 @@ class OverlayItem(QGraphicsItem):
                     x, y = column * TILE * shrink, row * TILE * shrink
                     target = QRectF(x, y, image.width() * shrink, image.height() * shrink)
                     painter.drawImage(target, image, QRectF(QRect(0, 0, image.width(), image.height())))
-        if near is not None:
-            self._stroke(painter, *near)
+        if self._line:
+            self._stroke(painter, [self._shown[i] for i in self._under(exposed)], self._line)
 
-    def _near(self, exposed: QRectF) -> tuple[list[CanvasObject], int] | None:
-        """Objects in view and the width of their lines, or None when they have too many corners to stroke."""
-        hit = self._touching(
-            int(exposed.left()), int(exposed.top()), int(exposed.right()) + 1, int(exposed.bottom()) + 1
-        )
-        corners = int(self._corners[hit].sum())
-        if corners > VECTOR_CORNERS:
-            return None
-        return [self._shown[i] for i in hit], 2 if corners <= BROAD_CORNERS else 1
+    def _under(self, rect: QRectF) -> NDArray[np.intp]:
+        return self._touching(int(rect.left()), int(rect.top()), int(rect.right()) + 1, int(rect.bottom()) + 1)
 
     def _stroke(self, painter: QPainter, objects: Sequence[CanvasObject], width: int) -> None:
         for item in objects:
@@ -261,7 +277,7 @@ class OverlayItem(QGraphicsItem):
         self._added.pop(key, None)
         self._tiles.put(key, image)
         shrink = 2 ** key[0]
-        self.update(QRectF(key[1] * TILE * shrink, key[2] * TILE * shrink, TILE * shrink, TILE * shrink))
+        self._changed(QRectF(key[1] * TILE * shrink, key[2] * TILE * shrink, TILE * shrink, TILE * shrink))
 
     def _touching(self, x1: int, y1: int, x2: int, y2: int) -> NDArray[np.intp]:
         """Indices into the shown objects whose boxes overlap a picture rectangle, lowest first."""
@@ -280,7 +296,7 @@ class OverlayItem(QGraphicsItem):
                 else:
                     self._added.setdefault(key, []).append(added)
         margin = 2 ** (self._levels - 1)  # an outline reaches one pixel of the coarsest level beyond its box
-        self.update(QRectF(x1, y1, x2 - x1, y2 - y1).adjusted(-margin, -margin, margin, margin))
+        self._changed(QRectF(x1, y1, x2 - x1, y2 - y1).adjusted(-margin, -margin, margin, margin))
 
     def _index(self) -> None:
         self._shown = []
@@ -290,6 +306,7 @@ class OverlayItem(QGraphicsItem):
 
     def _extend(self, objects: Sequence[CanvasObject]) -> None:
         """Index objects that lie on top of those indexed already."""
+        self._version += 1
         self._shown += objects
         boxes = np.array([o.shape.box_xyxy for o in objects], np.int64).reshape(-1, 4)
         self._boxes = np.concatenate([self._boxes, boxes])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QModelIndex, QSize, Qt, QTimer, Signal
-from PySide6.QtWidgets import QLabel, QListView, QProgressBar, QVBoxLayout, QWidget
+from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QSize, Qt, QTimer, Signal
+from PySide6.QtWidgets import QAbstractItemView, QLabel, QListView, QProgressBar, QVBoxLayout, QWidget
 
 from ovsam_annotator.views.picture_delegate import PictureDelegate
 from ovsam_annotator.views.picture_filter import parse_filter
@@ -21,6 +21,19 @@ if TYPE_CHECKING:
     from ovsam_annotator.views.data import PictureRow
 
 __all__ = ["PictureList"]
+
+
+class _Rows(QListView):
+    """A list whose rows all have one height: a row that changed is painted, and nothing is laid out again."""
+
+    def dataChanged(  # noqa: N802
+        self,
+        top: QModelIndex | QPersistentModelIndex,
+        bottom: QModelIndex | QPersistentModelIndex,
+        roles: Sequence[int] = (),
+    ) -> None:
+        """Paint the row alone; `QListView` would lay out and paint all of them."""
+        QAbstractItemView.dataChanged(self, top, bottom, roles)
 
 
 class PictureList(QWidget):
@@ -54,7 +67,7 @@ class PictureList(QWidget):
         self._delay.timeout.connect(lambda: self._model.set_filter(parse_filter(self._field.text())))
         self._field.textChanged.connect(lambda _: self._delay.start())
 
-        self._view = QListView()
+        self._view = _Rows()
         self._view.setAccessibleName(self.tr("Pictures"))
         self._view.setModel(self._model)
         self._view.setItemDelegate(PictureDelegate(self._view))

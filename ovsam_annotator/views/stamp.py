@@ -87,13 +87,12 @@ def stamp(shape: MaskShape, place: Placement, look: Look) -> tuple[NDArray[np.ui
     if right <= left or bottom <= top or not shape.pixels.size:
         return None
     inside = _sampled(shape, place, left, top, right - left, bottom - top)
-    layers = [_band(inside, look.line, left, top, dashed=look.dashed), _band(inside, look.line + look.rim)]
-    if look.halo:
-        layers.append(_band(inside, look.line + look.rim + look.halo))
     label = inside & np.uint8(1)
-    for k, layer in enumerate(layers):
-        label |= layer << np.uint8(1 + 2 * k)
-    return _palette(look)[label].view(np.uint8).reshape(*label.shape, 4), left, top
+    label |= _band(inside, look.line, 0, left, top, dashed=look.dashed)
+    label |= _band(inside, look.line + look.rim, 1)
+    if look.halo:
+        label |= _band(inside, look.line + look.rim + look.halo, 2)
+    return np.take(_palette(look), label).view(np.uint8).reshape(*label.shape, 4), left, top
 
 
 def _sampled(shape: MaskShape, place: Placement, left: int, top: int, width: int, height: int) -> NDArray[np.uint8]:
@@ -129,9 +128,9 @@ def _sampled(shape: MaskShape, place: Placement, left: int, top: int, width: int
 
 
 def _band(
-    inside: NDArray[np.uint8], reach: int, left: int = 0, top: int = 0, *, dashed: bool = False
+    inside: NDArray[np.uint8], reach: int, layer: int, left: int = 0, top: int = 0, *, dashed: bool = False
 ) -> NDArray[np.uint8]:
-    """(h, w) uint8, 0 to `_STEPS` - 1: how much of each pixel lies within `reach` of the edge."""
+    """(h, w) uint8: how much of each pixel lies within `reach` of the edge, in the bits of a label's layer."""
     kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
     edge = cv2.subtract(cv2.dilate(inside, kernel), cv2.erode(inside, kernel, borderValue=0))
     if dashed:
@@ -141,10 +140,11 @@ def _band(
         cut = _stripes(-(-height // 256) * 256, -(-width // 256) * 256)
         edge = cv2.bitwise_and(edge, cut[row : row + height, column : column + width])
     soft = cv2.GaussianBlur(edge, (3, 3), 0.5)
-    return np.asarray(cv2.LUT(soft, _LEVELS), np.uint8)
+    return np.asarray(cv2.LUT(soft, _LEVELS[layer]), np.uint8)
 
 
-_LEVELS = np.round(np.arange(256) / 255 * (_STEPS - 1)).astype(np.uint8)
+# for each layer 0 to `_STEPS` - 1, where its two bits lie: see `_palette`
+_LEVELS = [np.round(np.arange(256) / 255 * (_STEPS - 1)).astype(np.uint8) << np.uint8(1 + 2 * k) for k in range(3)]
 
 
 @lru_cache(maxsize=8)

@@ -1,4 +1,4 @@
-"""The picture as a scene item made of tiles: only visible ones exist, and only the newest are kept."""
+"""The picture as a layer made of tiles: only visible ones exist, and only the newest are kept."""
 
 from __future__ import annotations
 
@@ -8,23 +8,21 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import numpy as np
 from PySide6.QtCore import QRect, QRectF, Qt
 from PySide6.QtGui import QImage, QPainter
-from PySide6.QtWidgets import QGraphicsItem
 
 from ovsam_annotator.views.pyramid import level_for_scale
 from ovsam_annotator.views.render import picture_tile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
-    from PySide6.QtWidgets import QStyleOptionGraphicsItem, QWidget
 
     from ovsam_annotator.views.data import PictureImage
 
 __all__ = [
     "CRISP_FROM",
     "TILE",
-    "PictureItem",
+    "PictureLayer",
     "TileCache",
     "exposed_tiles",
     "painter_scale",
@@ -115,12 +113,15 @@ def exposed_tiles(exposed: QRectF, height: int, width: int, shrink: int) -> Iter
             yield column, row
 
 
-class PictureItem(QGraphicsItem):
-    """Paints a picture from its levels; scene units are picture pixels."""
+class PictureLayer:
+    """Paints a picture from its levels; scene units are picture pixels.
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.setFlag(QGraphicsItem.GraphicsItemFlag.ItemUsesExtendedStyleOption)
+    Args:
+        changed: told the scene rectangle that must be painted again.
+    """
+
+    def __init__(self, changed: Callable[[QRectF], None]) -> None:
+        self._changed = changed
         self._picture: PictureImage | None = None
         self._window: tuple[float, float] | None = None
         self._tiles: TileCache[tuple[int, int, int]] = TileCache()
@@ -136,32 +137,34 @@ class PictureItem(QGraphicsItem):
         """Value range on show of a picture with more than 8 bits."""
         return self._window
 
+    @property
+    def bounds(self) -> QRectF:
+        """Area of the picture; empty without one."""
+        return QRectF(0, 0, self._picture.width, self._picture.height) if self._picture else QRectF()
+
     def set_picture(self, picture: PictureImage | None) -> None:
         """Show another picture."""
-        self.prepareGeometryChange()
+        self._changed(self.bounds)
         self._picture = picture
         self._window = picture.window if picture else None
         self._tiles.clear()
-        self.update()
+        self._changed(self.bounds)
 
     def set_window(self, low: float, high: float) -> None:
         """Change the shown value range; nothing for an 8-bit picture."""
         if self._picture is not None and self._picture.window is not None:
             self._window = (low, max(high, low + 1e-6))
             self._tiles.clear()
-            self.update()
+            self._changed(self.bounds)
 
     def set_smooth(self, smooth: bool) -> None:
         """Smooth or square pixels below the crisp zoom."""
-        self._smooth = smooth
-        self.update()
+        if smooth != self._smooth:
+            self._smooth = smooth
+            self._changed(self.bounds)
 
-    def boundingRect(self) -> QRectF:  # noqa: N802  (Qt's name)
-        """Area of the picture."""
-        return QRectF(0, 0, self._picture.width, self._picture.height) if self._picture else QRectF()
-
-    def paint(self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None) -> None:  # noqa: ARG002
-        """Paint the exposed tiles."""
+    def paint(self, painter: QPainter, exposed: QRectF) -> None:
+        """Paint the tiles that touch a scene rectangle; the painter's settings are left changed."""
         if self._picture is None:
             return
         scale = painter_scale(painter)
@@ -171,8 +174,8 @@ class PictureItem(QGraphicsItem):
         shrink = 2**index
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, self._smooth and scale < CRISP_FROM)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing, on=False)
-        painter.setClipRect(self.boundingRect(), Qt.ClipOperation.IntersectClip)
-        for column, row in exposed_tiles(option.exposedRect, height, width, shrink):
+        painter.setClipRect(self.bounds, Qt.ClipOperation.IntersectClip)
+        for column, row in exposed_tiles(exposed, height, width, shrink):
             image = self._tile(index, column, row)
             x, y = column * TILE * shrink, row * TILE * shrink
             target = QRectF(x, y, image.width() * shrink, image.height() * shrink)

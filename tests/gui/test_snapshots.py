@@ -74,7 +74,7 @@ def test_letters_drawn_another_way_are_borne(qapp, monkeypatch, hinting):
 
 def test_a_lost_outline_is_noticed(qapp, monkeypatch):
     name = "canvas_at_fit_dark"
-    monkeypatch.setattr("ovsam_annotator.views.overlay.OverlayItem._stroke", lambda *_: None)
+    monkeypatch.setattr("ovsam_annotator.views.overlay.OverlayLayer._stroke", lambda *_: None)
     assert share(pixels_of(render(name)), reference(name)) > 2 * ALLOWED
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from ovsam_annotator.model.shapes import pixel_shape
 from ovsam_annotator.views.data import CanvasObject, DisplayOptions
-from ovsam_annotator.views.overlay import OverlayItem
+from ovsam_annotator.views.overlay import OverlayLayer
 from ovsam_annotator.views.render import TileStyle, compose_tile
 from ovsam_annotator.views.stamp import Look, Placement, stamp
 
@@ -92,11 +92,10 @@ def test_a_mask_laid_over_a_kept_tile_gives_the_tile_composed_anew(shrink):
 
 
 def test_an_object_added_while_a_tile_is_composed_is_not_lost(qtbot):
+    from PySide6.QtCore import QRectF
     from PySide6.QtGui import QImage, QPainter
-    from PySide6.QtWidgets import QGraphicsScene
 
-    scene, overlay = QGraphicsScene(), OverlayItem()
-    scene.addItem(overlay)
+    overlay = OverlayLayer(lambda _: None)
     overlay.set_size(200, 200)
     overlay.set_display(DisplayOptions(fill=1.0, outlines=False))
     many = [CanvasObject(str(k), _block(2 * k, 0, 2, 2), "", (0, 0, 255)) for k in range(80)]
@@ -106,7 +105,7 @@ def test_an_object_added_while_a_tile_is_composed_is_not_lost(qtbot):
         image = QImage(200, 200, QImage.Format.Format_RGB32)
         image.fill(0)
         painter = QPainter(image)
-        scene.render(painter, image.rect(), image.rect())
+        overlay.paint(painter, QRectF(image.rect()))
         painter.end()
         return image
 
