@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["OverlayLayer"]
 
-AT_ONCE = 60  # masks of one tile that are composed inside the paint event: about 2 ms
+AT_ONCE = 60  # masks of one tile that are composed inside the paint event: about 2 ms …
+AT_ONCE_PIXELS = 2 * TILE * TILE  # … if their boxes cover no more than this of it
 VECTOR_CORNERS = 20_000  # outline corners that are stroked inside the paint event, one pixel wide: about 4 ms
 BROAD_CORNERS = 4_000  # that are stroked two pixels wide, which takes ten times as long
 BOTH_FROM = 1.0  # scale from which outlines are vectors, so that they stay thin over big pixels
@@ -253,7 +254,7 @@ class OverlayLayer:
                 self._tiles.put(key, image)
             return image
         hit = self._touching(left * shrink, top * shrink, (left + size[1]) * shrink, (top + size[0]) * shrink)
-        if len(hit) <= AT_ONCE:
+        if len(hit) <= AT_ONCE and self._covered(hit, left, top, size, shrink) <= AT_ONCE_PIXELS:
             self._stale.discard(key)
             self._added.pop(key, None)
             self._asked.pop(key, None)
@@ -265,7 +266,19 @@ class OverlayLayer:
             self._asked[key] = self._serial
             shapes = [(self._shown[i].shape, self._shown[i].colour) for i in hit]
             self._pool.start(_Compose(self._answer, self._serial, key, shapes, size))
-        return image
+        return self._in_another_style(key) if image is None else image
+
+    def _covered(self, hit: NDArray[np.intp], left: int, top: int, size: tuple[int, int], shrink: int) -> float:
+        """Pixels of a tile under the boxes of masks, counted for each mask."""
+        boxes = self._boxes[hit] / shrink - (left, top, left, top)
+        width = np.minimum(boxes[:, 2], size[1]) - np.maximum(boxes[:, 0], 0)
+        height = np.minimum(boxes[:, 3], size[0]) - np.maximum(boxes[:, 1], 0)
+        return float((width * height).sum())
+
+    def _in_another_style(self, key: Key) -> QImage | None:
+        """A tile with other lines, while the wanted one is being composed: masks do not vanish meanwhile."""
+        other = next((kept for kept in reversed(self._tiles.keys()) if kept[:3] == key[:3]), None)
+        return self._tiles.get(other) if other is not None else None
 
     @Slot(int, object, QImage)
     def _take(self, serial: int, key: Key, image: QImage) -> None:

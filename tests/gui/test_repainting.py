@@ -106,6 +106,22 @@ def test_outlines_that_become_too_many_are_drawn_the_other_way_everywhere(canvas
     assert painted["masks"][-1].contains(QRectF(20, 20, 130, 30))
 
 
+def test_many_large_masks_are_composed_beside_the_paint_event_and_none_vanishes_meanwhile(qtbot, canvas):
+    canvas.set_display(DisplayOptions(fill=1.0, names=False, outlines=False))
+    canvas.show_picture(picture(500, 500))
+    whole = [item(str(k), (0, 9 * k, 255), x=0, y=0, width=500, height=500) for k in range(12)]
+    canvas.set_objects(whole)
+    canvas.viewport().repaint()
+    assert canvas.composing  # one paint event that blends them all would hold the window up
+    qtbot.waitUntil(lambda: not canvas.composing)
+    assert pixel(canvas, 250, 250) == (0, 99, 255)
+    canvas.set_display(DisplayOptions(fill=1.0, names=False))
+    canvas.zoom_by(0.9)
+    canvas.viewport().repaint()
+    assert canvas.composing
+    assert pixel(canvas, 250, 250) == (0, 99, 255)
+
+
 def test_a_name_stands_where_it_stood_when_a_part_is_painted(canvas):
     canvas.set_display(DisplayOptions(names=True))
     whole = canvas.viewport().grab().toImage()
