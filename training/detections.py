@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -111,7 +110,6 @@ def detection_report(
     category = _categories(truth, vocabulary)
     theirs: list[dict[str, Any]] = []
     ours: dict[str, list[dict[str, Any]]] = {"all": [], "base": [], "novel": []}
-    began = time.perf_counter()
     for record in pictures:
         detections = [d for d in found.get(record.id, []) if d["bbox"][2] > 0 and d["bbox"][3] > 0][:most]
         if not detections:
@@ -144,7 +142,6 @@ def detection_report(
                 report[f"generalized_{side}"] = measured(ours["all"], ids)
         if all(sides.values()):
             report["generalized_all"] = measured(ours["all"], [*sides["base"], *sides["novel"]])
-    report["seconds"] = {"all": time.perf_counter() - began}
     return report
 
 

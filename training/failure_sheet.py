@@ -18,10 +18,10 @@ import numpy as np
 from ovsam_core.formats.coco import read_coco
 from ovsam_core.vocabulary import Vocabulary
 from training.args import ConfigError, command
+from training.cases import draw_case
 from training.evaluate import EvaluateArgs
 from training.measuring import measure
 from training.records import read_records
-from training.report import draw_case
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -40,9 +40,10 @@ class Measured:
         oracle: best IoU among the candidates of the last prompt.
         rank: place of the true name, NOWHERE if it is not offered, None where the name is not in the vocabulary.
         confidence: score of the first name.
-        answer_id: entry id of the first name.
+        answer: the first name.
         entry_id: entry id of the true name.
         split: base, novel or empty.
+        clicks: x, y and label (1 adds, 0 takes away) of every click given; empty for a box.
         mask: the last mask, of the worst objects alone.
     """
 
@@ -52,9 +53,10 @@ class Measured:
     oracle: float = 0.0
     rank: int | None = None
     confidence: float = float("nan")
-    answer_id: str = ""
+    answer: str = ""
     entry_id: str = ""
     split: str = ""
+    clicks: list[tuple[float, float, int]] = field(default_factory=list)
     mask: NDArray[np.bool_] | None = None
 
     @property
@@ -190,6 +192,8 @@ def _ask(
                 labels[i].append(click[2])
                 prompts[i] = Prompt.of(clicked[i], labels[i], mask=answer.logits)
                 active.append(i)
+    for one, points, signs in zip(batch, clicked, labels, strict=True):
+        one.clicks = [(*xy, sign) for xy, sign in zip(points, signs, strict=True)]
     return answers
 
 
@@ -208,9 +212,11 @@ def official_centre(truth: NDArray[np.bool_], side: int = 1024) -> tuple[float, 
 
 def _name(one: Measured, answer: Answer, vocabulary: Vocabulary | None, split: dict[str, str]) -> None:
     entry = vocabulary.find(one.thing.name) if vocabulary is not None and one.thing.name else None
-    if entry is None or not answer.names:
+    if vocabulary is None or entry is None or not answer.names:
         return
     one.entry_id, one.split = entry.id, split.get(entry.id, "")
     ids = [i for i, _ in answer.names]
     one.rank = ids.index(entry.id) if entry.id in ids else NOWHERE
-    one.answer_id, one.confidence = answer.names[0]
+    first, one.confidence = answer.names[0]
+    place = vocabulary.index_of.get(first)
+    one.answer = first if place is None else vocabulary[place].name  # a parent may be offered beside the names

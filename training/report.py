@@ -9,29 +9,38 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, ScalarFormatter
 
-from ovsam_core.pictures import load_picture
-from training.records import decode_mask
+from training.cases import draw_case
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
+    from matplotlib.axes import Axes
 
     from training.measuring import Measured, Run
     from training.records import PictureRecord
 
-__all__ = ["draw_case", "markdown", "plot_curves", "write_report"]
+__all__ = ["markdown", "write_report"]
 
 mpl.rcParams["font.size"] = 9
-TRUTH, ANSWER = (60, 180, 75), (230, 60, 60)  # RGB
+_AP_ROWS = {
+    "detector_labels": "the detector's labels (Table 4, S2)",
+    "our_labels": "our labels (Table 2)",
+    "constrained_base": "our labels, constrained to base (Table 3)",
+    "constrained_novel": "our labels, constrained to novel (Table 3)",
+    "generalized_base": "our labels, generalized, base (Table 3)",
+    "generalized_novel": "our labels, generalized, novel (Table 3)",
+    "generalized_all": "our labels, generalized, both (Table 3)",
+}
+_SIZES = {"from_32px": "at least 32² pixels"}
 
 
 def write_report(
     folder: Path, report: Mapping[str, Any], run: Run, pictures: Sequence[PictureRecord], *, worst: int = 12
 ) -> None:
-    """Write `report.md`, `iou_by_size.png`, `iou_at_clicks.png` (with clicks) and `worst/*.jpg`.
+    """Write `report.md`, `iou_by_size.png`, `iou_at_clicks.png` (with clicks) and `worst/*.jpg`, afresh.
 
     Args:
         folder: where to; created.
@@ -41,21 +50,42 @@ def write_report(
         worst: how many worst cases are drawn.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.md").write_text(markdown(report), encoding="utf-8")
     _plot_sizes(folder / "iou_by_size.png", run.objects)
+    plots = ["iou_by_size.png"]
     if len(report["miou_at_clicks"]) > 1:
-        plot_curves(folder / "iou_at_clicks.png", {report["system"]: report["miou_at_clicks"]}, "clicks", "mean IoU")
+        _plot_clicks(folder / "iou_at_clicks.png", report)
+        plots.append("iou_at_clicks.png")
+    shown = folder / "worst"
+    for old in shown.glob("*_iou*.jpg"):  # of an earlier evaluation in the same folder
+        old.unlink()
     cases = sorted((o for o in run.objects if o.mask is not None), key=lambda o: o.iou)[:worst]
     for number, one in enumerate(cases):
-        _draw(folder / "worst" / f"{number:02d}_iou{one.iou:.2f}.jpg", one, pictures[one.picture])
+        shown.mkdir(exist_ok=True)
+        path = shown / f"{number:02d}_iou{one.iou:.2f}.jpg"
+        cv2.imwrite(str(path), cv2.cvtColor(draw_case(one, pictures[one.picture]), cv2.COLOR_RGB2BGR))
+        plots.append(f"worst/{path.name}")
+    (folder / "report.md").write_text(markdown(report) + _pictures(plots), encoding="utf-8")
+
+
+def _pictures(paths: Sequence[str]) -> str:
+    """Return Markdown that shows the plots, then the worst cases."""
+    plots = [p for p in paths if "/" not in p]
+    text = "\n" + " ".join(f"![{p.removesuffix('.png')}]({p})" for p in plots) + "\n"
+    worst = [p for p in paths if "/" in p]
+    if worst:
+        text += "\nThe worst cases; the truth is green, the answer red, the prompt white:\n\n"
+        text += "\n".join(f"![{p.removesuffix('.jpg')}]({p})" for p in worst) + "\n"
+    return text
 
 
 def markdown(report: Mapping[str, Any]) -> str:
     """Return the figures as one table, a line each, with standard errors where there are some."""
+    options = report.get("options", {})
     lines = [
         f"# {report['system']}: {report['prompt']} prompts, {report['protocol']} protocol",
         "",
-        f"{report['n']} objects, {report['n_named']} of them with a name in the vocabulary.",
+        *([f"Model `{options['model']}`, data `{options['data']}`.", ""] if options else []),
+        f"{report['n']} objects, {report['n_named']} of them with a name in the vocabulary{_vocabulary(report)}.",
         "",
         "| figure | value | standard error |",
         "|---|---|---|",
@@ -70,17 +100,30 @@ def markdown(report: Mapping[str, Any]) -> str:
             ("standard error", report["se"]["miou_at_clicks"]),
         ):
             lines += [f"| {name} | " + " | ".join(_cell(v) for v in values) + " |"]
-    for kind, figures in report.get("ap", {}).items():
-        errors = figures.get("se", {})
-        cells = [
-            f"{k} {_cell(v)}" + (f" ± {_cell(errors[k])}" if k in errors else "")
-            for k, v in figures.items()
-            if not isinstance(v, dict)
-        ]
-        lines += ["", f"Mask AP, {kind}: " + ", ".join(cells)]
+    lines += _precision(report.get("ap", {}))
     if report["unreadable"]:
         lines += ["", "Unreadable: " + ", ".join(report["unreadable"])]
     return "\n".join(lines) + "\n"
+
+
+def _vocabulary(report: Mapping[str, Any]) -> str:
+    names = report.get("vocabulary")
+    return f" ({names['id']}, {names['size']} names)" if names else ""
+
+
+def _precision(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the table of mask AP, a line for each protocol."""
+    rows = {kind: found[kind] for kind in _AP_ROWS if kind in found}
+    if not rows:
+        return []
+    columns = list(dict.fromkeys(k for figures in rows.values() for k in figures if k != "se"))
+    lines = ["", "| mask AP with the detector's boxes | " + " | ".join(columns) + " |"]
+    lines += ["|---" * (len(columns) + 1) + "|"]
+    for kind, figures in rows.items():
+        errors = figures.get("se", {})
+        cells = [_cell(figures.get(k)) + (f" ± {_cell(errors[k])}" if k in errors else "") for k in columns]
+        lines.append(f"| {_AP_ROWS[kind]} | " + " | ".join(cells) + " |")
+    return lines
 
 
 _Row = tuple[str, float | None, float | None]
@@ -91,7 +134,7 @@ def _overall(report: Mapping[str, Any]) -> list[_Row]:
     errors, sizes = report["se"], report["n_by_size"]
 
     def by_size(key: str, words: str) -> list[_Row]:
-        return [(f"{words}, {s} (n = {sizes[s]})", v, errors[key][s]) for s, v in report[key].items()]
+        return [(f"{words}, {_SIZES.get(s, s)} (n = {sizes[s]})", v, errors[key][s]) for s, v in report[key].items()]
 
     def by_split(key: str, words: str) -> list[_Row]:
         return [
@@ -137,18 +180,24 @@ def _added(report: Mapping[str, Any]) -> list[_Row]:
     ]
 
 
-def plot_curves(path: Path, curves: Mapping[str, Sequence[float]], x: str, y: str) -> None:
-    """Draw one line per name; positions are 1, 2 and so on."""
+def _axes(y: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(5, 3.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    for name, values in curves.items():
-        axes.plot(range(1, len(values) + 1), values, marker="o", label=name)
-    axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.set_ylim(0, 1)
     axes.grid(alpha=0.3)
-    axes.legend()
+    return figure, axes
+
+
+def _plot_clicks(path: Path, report: Mapping[str, Any]) -> None:
+    """Draw mean IoU after each click, with its standard error."""
+    figure, axes = _axes("mean IoU")
+    means, errors = report["miou_at_clicks"], [e or 0.0 for e in report["se"]["miou_at_clicks"]]
+    axes.errorbar(range(1, len(means) + 1), means, yerr=errors, marker="o", capsize=3, label=report["system"])
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("clicks (bars: one standard error)")
+    axes.legend(loc="lower right")
     figure.savefig(path, dpi=120)
 
 
@@ -156,53 +205,21 @@ def _plot_sizes(path: Path, objects: Sequence[Measured]) -> None:
     """Draw IoU against object size: every object, and the mean in bins of equal mass."""
     side = np.sqrt([max(1.0, o.thing.area) for o in objects])
     iou = np.array([o.iou for o in objects])
-    figure = Figure(figsize=(5, 3.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.scatter(side, iou, s=4, alpha=0.3)
+    figure, axes = _axes("IoU")
+    axes.scatter(side, iou, s=6, alpha=0.35, label="one object")
     parts = [p for p in np.array_split(np.argsort(side), min(8, len(side))) if len(p)]
-    axes.plot([side[p].mean() for p in parts], [iou[p].mean() for p in parts], color="black", marker="o")
+    places, means = [side[p].mean() for p in parts], [iou[p].mean() for p in parts]
+    axes.plot(places, means, color="black", marker="o", label=f"mean of a group ({len(parts)} of equal size)")
     for limit in (32, 96):
         axes.axvline(limit, linestyle=":", color="grey")
-    axes.set_xscale("log")
-    axes.set_xlabel("square root of the object's area, pixels")
-    axes.set_ylabel("IoU")
-    axes.set_ylim(0, 1)
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_locator(FixedLocator([8, 16, 32, 64, 96, 128, 256, 512, 1024, 2048]))
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlim(0.9 * side.min(), 1.1 * side.max())
+    axes.set_xlabel("square root of the object's area, pixels (dotted: COCO's small, medium, large)")
+    axes.legend(loc="lower right")
     figure.savefig(path, dpi=120)
-
-
-def _draw(path: Path, one: Measured, record: PictureRecord) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), cv2.cvtColor(draw_case(one, record), cv2.COLOR_RGB2BGR))
-
-
-def draw_case(one: Measured, record: PictureRecord) -> NDArray[np.uint8]:
-    """Draw truth and answer as outlines on the surroundings of the object, with a line of words above.
-
-    Args:
-        one: a measured object with its mask.
-        record: its picture.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
-    """
-    rgb = load_picture(record.path).rgb.copy()
-    truth = decode_mask(one.thing, *rgb.shape[:2])
-    assert one.mask is not None
-    for mask, colour in ((truth, TRUTH), (one.mask, ANSWER)):
-        outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(rgb, outlines, -1, colour, 1)
-    x1, y1, x2, y2 = (int(v) for v in one.thing.box_xyxy)
-    margin = max(24, (x2 - x1 + y2 - y1) // 2)
-    crop = rgb[max(0, y1 - margin) : y2 + margin, max(0, x1 - margin) : x2 + margin]
-    scale = max(1, 320 // max(crop.shape[:2]))
-    crop = np.kron(crop, np.ones((scale, scale, 1), np.uint8))
-    words = f"{one.thing.name} IoU {one.iou:.2f}" + (f" said {one.answer_id}" if one.answer_id else "")
-    band = np.full((18, max(crop.shape[1], 8 * len(words)), 3), 255, np.uint8)
-    cv2.putText(band, words, (3, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
-    canvas = np.full((18 + crop.shape[0], band.shape[1], 3), 255, np.uint8)
-    canvas[:18], canvas[18:, : crop.shape[1]] = band, crop
-    return canvas
 
 
 def _cell(value: float | None) -> str:

@@ -13,6 +13,7 @@ from ovsam_core.vocabulary import Vocabulary
 from tests.training.builders import NAMES, coco_file, scene
 from training.args import ConfigError, command
 from training.bad_pictures import TooManyBadPicturesError
+from training.cases import draw_case
 from training.evaluate import EvaluateArgs, evaluate, split_of
 from training.measuring import measure
 from training.records import read_records
@@ -108,6 +109,34 @@ def test_the_report_lies_beside_the_figures(tmp_path):
     assert len(list((tmp_path / "a_report" / "worst").iterdir())) == 2
     evaluate(replace(args, json=tmp_path / "b.json", report="none"))
     assert not (tmp_path / "b_report").exists()
+
+
+def test_the_worst_cases_show_truth_answer_and_prompt(tmp_path):
+    """Green and red outlines, the given clicks, and a line that names the answer as people say it."""
+    pictures = read_records(coco_file(tmp_path, 1))
+    run = measure(Oracle(), pictures, VOCABULARY, prompt="clicks", clicks=2, keep_masks=9)
+    cup = next(o for o in run.objects if o.thing.name == "cup")
+    assert cup.answer == "dog"
+    assert [label for *_, label in cup.clicks] == [1, 1]
+    x, y, _ = cup.clicks[0]
+    assert scene(0)[1][2][1][int(y), int(x)]
+    drawn = draw_case(cup, pictures[0]).astype(int)
+    for colour in ((60, 200, 75), (235, 60, 60), (255, 255, 255)):
+        assert (abs(drawn[20:] - colour).max(2) < 12).sum() > 10, colour
+    boxed = measure(Oracle(), pictures, VOCABULARY, keep_masks=9).objects[0]
+    assert boxed.clicks == []
+    assert max(draw_case(boxed, pictures[0]).shape) >= 480  # small objects are enlarged
+
+
+def test_a_report_replaces_the_one_before(tmp_path):
+    args = EvaluateArgs(coco_file(tmp_path, 2), tmp_path / "a.json", baseline="rectangle", worst=4)
+    evaluate(args)
+    evaluate(replace(args, worst=1))
+    text = (tmp_path / "a_report" / "report.md").read_text()
+    (kept,) = (tmp_path / "a_report" / "worst").iterdir()
+    assert f"](worst/{kept.name})" in text
+    assert "](iou_by_size.png)" in text
+    assert f"data `{args.data}`" in text
 
 
 def test_too_many_unreadable_pictures_stop(tmp_path):

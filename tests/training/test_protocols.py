@@ -104,6 +104,19 @@ def test_ap_has_standard_errors(tmp_path):
     assert none["detector_labels"]["AP"] == report["detector_labels"]["AP"]
 
 
+def test_the_report_has_a_line_for_each_of_the_papers_tables(tmp_path):
+    data = coco_file(tmp_path, 3)
+    args = EvaluateArgs(
+        data, tmp_path / "o.json", model="tiny", detections=detections(tmp_path / "found.json", data), ap_groups=2
+    )
+    report = evaluate(args)
+    lines = (tmp_path / "o_report" / "report.md").read_text().splitlines()
+    assert "| mask AP with the detector's boxes | AP | AP50 | AP75 | AP_S | AP_M | AP_L |" in lines
+    (row,) = [line for line in lines if line.startswith("| the detector's labels (Table 4, S2) |")]
+    assert row.split(" | ")[1].startswith(f"{report['ap']['detector_labels']['AP']:.4f}")
+    assert sum("(Table 3)" in line for line in lines) == sum("ed_" in key for key in report["ap"])
+
+
 def test_lvis_is_counted_by_its_own_rules(tmp_path):
     """A detection of a name that nobody looked for counts neither way; one of an absent name is wrong."""
     data = coco_file(tmp_path, 3, names=("person", "dog", "cup"))
