@@ -96,8 +96,9 @@ def detection_report(
 
     Returns:
         "detector_labels" (E4): the detector's labels and scores with our masks; with a vocabulary also "our_labels"
-        (E3): our first name, the detector's score times ours; and with a split "constrained_base", "constrained_novel"
-        (names and truth of one side alone) and "generalized_base", "generalized_novel", "generalized_all" (E5). Each
+        (E3): our first of all names, the detector's score times ours; and with a split "constrained_base",
+        "constrained_novel" (names and truth of one side alone) and "generalized_base", "generalized_novel",
+        "generalized_all" (E5: names of both sides, truth of one or both). Each
         has its standard errors under "se", by jackknife over `args.ap_groups` groups of pictures.
     """
     assert args.detections is not None
@@ -109,7 +110,7 @@ def detection_report(
         system.top_k = len(vocabulary)  # the constrained settings look for the best name of one side
     category = _categories(truth, vocabulary)
     theirs: list[dict[str, Any]] = []
-    ours: dict[str, list[dict[str, Any]]] = {"all": [], "base": [], "novel": []}
+    ours: dict[str, list[dict[str, Any]]] = {"all": [], "both": [], "base": [], "novel": []}
     for record in pictures:
         detections = [d for d in found.get(record.id, []) if d["bbox"][2] > 0 and d["bbox"][3] > 0][:most]
         if not detections:
@@ -139,9 +140,9 @@ def detection_report(
         for side, ids in sides.items():
             if ids:
                 report[f"constrained_{side}"] = measured(ours[side], ids)
-                report[f"generalized_{side}"] = measured(ours["all"], ids)
+                report[f"generalized_{side}"] = measured(ours["both"], ids)
         if all(sides.values()):
-            report["generalized_all"] = measured(ours["all"], [*sides["base"], *sides["novel"]])
+            report["generalized_all"] = measured(ours["both"], [*sides["base"], *sides["novel"]])
     return report
 
 
@@ -199,9 +200,9 @@ def _categories(truth: dict[str, Any], vocabulary: Vocabulary | None) -> dict[st
 def _first(
     names: Iterable[tuple[str, float]], category: dict[str, int], split: dict[str, str], side: str
 ) -> tuple[int, float] | None:
-    """Return category id and score of the best name of one side; of the split's two sides together for "all"."""
+    """Return category id and score of the best name of one side, of the split's two sides ("both"), or of all."""
     for entry, score in names:
-        if entry in category and (split.get(entry) == side if side != "all" else not split or entry in split):
+        if entry in category and (side in {"all", split.get(entry)} or (side == "both" and entry in split)):
             return category[entry], score
     return None
 

@@ -26,13 +26,13 @@ __all__ = ["markdown", "write_report"]
 
 mpl.rcParams["font.size"] = 9
 _AP_ROWS = {
-    "detector_labels": "the detector's labels (Table 4, S2)",
-    "our_labels": "our labels (Table 2)",
-    "constrained_base": "our labels, constrained to base (Table 3)",
-    "constrained_novel": "our labels, constrained to novel (Table 3)",
-    "generalized_base": "our labels, generalized, base (Table 3)",
-    "generalized_novel": "our labels, generalized, novel (Table 3)",
-    "generalized_all": "our labels, generalized, both (Table 3)",
+    "detector_labels": "the detector's labels (Tables 4, S2)",
+    "our_labels": "our labels, all names (Table 2 on LVIS)",
+    "generalized_base": "our labels of base and novel: AP of base (Tables 2, 3)",
+    "generalized_novel": "our labels of base and novel: AP of novel (Tables 2, 3)",
+    "generalized_all": "our labels of base and novel: AP of both (Tables 2, 3)",
+    "constrained_base": "our labels of base alone (Table 3)",
+    "constrained_novel": "our labels of novel alone (Table 3)",
 }
 _SIZES = {"from_32px": "at least 32² pixels"}
 
@@ -217,7 +217,7 @@ def _plot_sizes(path: Path, objects: Sequence[Measured]) -> None:
     axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlim(0.9 * side.min(), 1.1 * side.max())
-    axes.set_xlabel("square root of the object's area, pixels (dotted: COCO's small, medium, large)")
+    axes.set_xlabel("square root of the area, pixels (dotted: COCO's limits)")
     axes.legend(loc="lower right")
     figure.savefig(path, dpi=120)
 
