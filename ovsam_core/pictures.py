@@ -27,6 +27,7 @@ __all__ = [
     "max_megapixels",
     "picture_key",
     "picture_size",
+    "small_picture",
     "stretch",
     "window_to_rgb",
 ]
@@ -184,6 +185,47 @@ def load_picture(path: str | Path, *, megapixels: float | None = None) -> Pictur
     _check_limit(path, raw.shape[1], raw.shape[0], limit)
     rgb = _channels_to_rgb(raw if raw.dtype == np.uint8 else stretch(raw))
     return Picture(rgb, key, path, None if raw.dtype == np.uint8 else raw)
+
+
+def small_picture(path: str | Path, side: int) -> NDArray[np.uint8]:
+    """Decode a picture for a small view of it; of a JPEG only about as much as is shown.
+
+    Args:
+        path: the file.
+        side: neither width nor height of the result is larger; smaller pictures keep their size.
+
+    Returns:
+        (h, w, 3) uint8, EXIF-turned.
+
+    Raises:
+        PictureError: as `load_picture`.
+    """
+    path = Path(path)
+    pixels = _draft(path, side)
+    if pixels is None:
+        pixels = load_picture(path).rgb
+    shrink = max(pixels.shape[:2]) / side
+    if shrink <= 1:
+        return pixels
+    import cv2  # noqa: PLC0415 - slow to import and seldom needed
+
+    size = (max(1, round(pixels.shape[1] / shrink)), max(1, round(pixels.shape[0] / shrink)))
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _draft(path: Path, side: int) -> NDArray[np.uint8] | None:
+    """A JPEG at the smallest of its eighths that is not smaller than asked for; None for what is none."""
+    try:
+        with Image.open(io.BytesIO(_read(path))) as image:
+            width, height = _turned_size(image)
+            _check_limit(path, width, height, max_megapixels())
+            if image.draft(None, (side, side)) is None:  # None keeps the colours
+                return None
+            return _to_rgb(image)
+    except UnidentifiedImageError:
+        return None
+    except (OSError, SyntaxError, ValueError, TypeError, KeyError, ZeroDivisionError, EOFError) as error:
+        raise PictureError(f"{path}: damaged picture ({error})") from error
 
 
 def stretch(raw: NDArray[Any]) -> NDArray[np.uint8]:

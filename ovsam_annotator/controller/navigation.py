@@ -114,9 +114,7 @@ class NavigationController(QObject):
         self._encode: dict[int, data.EncodeState] = {}
         self._missing: set[int] = set()
         self._searched: set[int] = set()
-        self._thumbnails: set[int] = set()
         pictures.picture_chosen.connect(self.open)
-        pictures.thumbnails_wanted.connect(self.make_thumbnails)
         canvas.retry_asked.connect(self.retry)
 
     @property
@@ -141,7 +139,6 @@ class NavigationController(QObject):
         self._encode.clear()
         self._missing.clear()
         self._searched.clear()
-        self._thumbnails.clear()
         self._segmenter.prefetch(())
         self._canvas.show_picture(None)
         self._pictures.set_rows(list_rows)
@@ -437,35 +434,3 @@ class NavigationController(QObject):
                 self._pictures.put_rows([rows.picture_row(picture, objects, names, encode, missing=missing)])
 
         session.store.read(lambda project: [(s.class_uid, s.score) for s in project.summaries(picture.id)], done)
-
-    def make_thumbnails(self, picture_ids: Sequence[int]) -> None:
-        """Make thumbnails of visible rows in the background."""
-        session = self._session
-        if session is None:
-            return
-        for picture_id in picture_ids:
-            picture = session.pictures.get(picture_id)
-            if picture is None or picture_id in self._thumbnails:
-                continue
-            self._thumbnails.add(picture_id)
-            self._make_thumbnail(session, picture_id, session.file_of(picture))
-
-    def _make_thumbnail(self, session: Session, picture_id: int, path: Path) -> None:
-        def done(pixels: object) -> None:
-            if self._session is session:
-                self._thumbnails.discard(picture_id)  # the list keeps the newest few hundred, and asks again
-                self._pictures.set_thumbnail(picture_id, pixels)  # type: ignore[arg-type]
-
-        self._runner.run(lambda: _thumbnail(path), done, lambda _: None)  # the row says that the file is unreadable
-
-
-def _thumbnail(path: Path) -> object:
-    """(h, w, 3) uint8, at most 128 pixels a side."""
-    pixels = load_picture(path).rgb
-    shrink = max(pixels.shape[0], pixels.shape[1]) / 128
-    if shrink <= 1:
-        return pixels
-    import cv2  # noqa: PLC0415 - only here
-
-    size = (max(1, round(pixels.shape[1] / shrink)), max(1, round(pixels.shape[0] / shrink)))
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)

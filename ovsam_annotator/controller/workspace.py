@@ -27,6 +27,7 @@ from ovsam_annotator.controller.review import ReviewController
 from ovsam_annotator.controller.saving import FAILED, SavingController
 from ovsam_annotator.controller.session import Session, read_items
 from ovsam_annotator.controller.store_service import StoreService
+from ovsam_annotator.controller.thumbnails import ThumbnailController
 from ovsam_annotator.inference.messages import Encoded, Failed, ModelReady, SelectModel
 from ovsam_annotator.model.editing import Overlap
 from ovsam_annotator.views import data
@@ -96,6 +97,7 @@ class Workspace(QObject):
         self.navigation = NavigationController(
             canvas=canvas, pictures=window.pictures, segmenter=segmenter, runner=runner, parent=self
         )
+        self.thumbnails = ThumbnailController(pictures=window.pictures, runner=runner, parent=self)
         self.objects = ObjectsController(canvas=canvas, panel=window.objects, runner=runner, parent=self)
         self.names = NamesController(
             label_list=window.label_list,
@@ -322,6 +324,7 @@ class Workspace(QObject):
         self.names.attach(None)
         self._names_ready("")
         self.annotation.attach(None)
+        self.thumbnails.attach(None)
         self.navigation.attach(None)
 
     def _attach(self, found: Opened) -> None:
@@ -345,6 +348,7 @@ class Workspace(QObject):
         self.additions.attach(session)
         self.naming.attach(session)
         self.saving.attach(session)
+        self.thumbnails.attach(session)
         self.navigation.attach(session, found.facts.list_rows)
         self.names.attach(session, str(settings.get("vocabulary", DEFAULT_VOCABULARY)))
         path = found.project.path

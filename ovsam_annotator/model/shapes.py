@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from ovsam_core.masks import Mask
@@ -37,6 +40,12 @@ class MaskShape:
     def __post_init__(self) -> None:
         if self.area < 0:
             object.__setattr__(self, "area", int(np.count_nonzero(self.pixels)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Cross processes in three arrays: a ragged mask has hundreds of loops, and each array has its price."""
+        corners = np.concatenate(self.loops) if self.loops else np.zeros((0, 2), np.int32)
+        lengths = np.array([len(loop) for loop in self.loops], np.int32)
+        return _restored, (self.pixels, self.x, self.y, corners, lengths, self.area)
 
     @property
     def box_xyxy(self) -> tuple[int, int, int, int]:
@@ -170,16 +179,29 @@ def _walk(
     """Follow horizontal segments from one to the next and collect both ends of each as corners."""
     successor = following.tolist()
     seen = bytearray(len(successor))
-    loops = []
+    order: list[int] = []
+    lengths: list[int] = []
     for first in range(len(successor)):
         if seen[first]:
             continue
-        chain = []
+        before = len(order)
         at = first
         while not seen[at]:
             seen[at] = 1
-            chain.append(at)
+            order.append(at)
             at = successor[at]
-        corners = np.stack([starts[chain], ends[chain]], 1).reshape(-1, 3)[:, 1::-1]  # (2n, 2) as x, y
-        loops.append((corners + np.array((x, y))).astype(np.int32))
-    return tuple(loops)
+        lengths.append(2 * (len(order) - before))
+    corners = np.stack([starts[order], ends[order]], 1).reshape(-1, 3)[:, 1::-1]  # (2n, 2) as x, y
+    return _cut((corners + np.array((x, y))).astype(np.int32), lengths)
+
+
+def _cut(corners: NDArray[np.int32], lengths: Iterable[int]) -> tuple[NDArray[np.int32], ...]:
+    """(N, 2) corners of all loops as one array for each loop."""
+    ends = list(accumulate(lengths, initial=0))
+    return tuple(corners[start:end] for start, end in pairwise(ends))
+
+
+def _restored(
+    pixels: NDArray[np.bool_], x: int, y: int, corners: NDArray[np.int32], lengths: NDArray[np.int32], area: int
+) -> MaskShape:
+    return MaskShape(pixels, x, y, _cut(corners, lengths.tolist()), area)

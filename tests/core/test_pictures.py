@@ -20,6 +20,7 @@ from ovsam_core.pictures import (
     max_megapixels,
     picture_key,
     picture_size,
+    small_picture,
     stretch,
     window_to_rgb,
 )
@@ -89,6 +90,37 @@ def test_jpeg_is_turned_once(tmp_path):
     assert rgb[:10].min() > 240
     assert rgb[30:].max() < 15
     assert picture_size(path) == (20, 40)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_a_small_view_is_turned_and_looks_like_the_picture(tmp_path, suffix):
+    wide = np.zeros((400, 800, 3), np.uint8)
+    wide[:, :400] = 255
+    small = small_picture(saved(tmp_path / f"a{suffix}", wide, 6), 100)
+    assert small.shape == (100, 50, 3)
+    assert small[:45].min() > 240
+    assert small[55:].max() < 15
+    assert small_picture(saved(tmp_path / f"b{suffix}", wide[:30, :40]), 100).shape == (30, 40, 3)
+
+
+def test_a_small_view_of_a_jpeg_never_holds_all_of_it(tmp_path, monkeypatch):
+    path = saved(tmp_path / "a.jpg", RNG.integers(0, 256, (1600, 1600, 3)).astype(np.uint8))
+    held = []
+    load = Image.Image.convert
+    monkeypatch.setattr(Image.Image, "convert", lambda self, *a, **k: held.append(self.size) or load(self, *a, **k))
+    assert small_picture(path, 128).shape == (128, 128, 3)
+    assert held == [(200, 200)]
+
+
+def test_a_small_view_of_what_is_no_picture_says_so(tmp_path, monkeypatch):
+    (tmp_path / "a.jpg").write_bytes(encoded(RGB, "JPEG")[:200])
+    with pytest.raises(PictureError, match=r"a\.jpg: damaged"):
+        small_picture(tmp_path / "a.jpg", 100)
+    with pytest.raises(PictureError, match="no such file"):
+        small_picture(tmp_path / "b.jpg", 100)
+    monkeypatch.setenv("OVSAM_MAX_MEGAPIXELS", "0.0001")
+    with pytest.raises(PictureError, match="exceed the limit"):
+        small_picture(saved(tmp_path / "c.jpg", RGB), 100)
 
 
 def test_sixteen_bit_colour_keeps_every_value(tmp_path):

@@ -17,6 +17,7 @@ from ovsam_annotator.inference.process import ProcessEngine
 from ovsam_annotator.inference.segmenter import EngineCrashError
 from ovsam_annotator.inference.transfer import Parcel, discard, pack, unpack
 from ovsam_annotator.inference.worker import InferenceWorker
+from ovsam_annotator.model.shapes import pixel_shape
 from ovsam_core.errors import CancelledError, PictureError
 from ovsam_core.prompts import Prompt
 
@@ -45,6 +46,21 @@ def test_values_survive_the_parcel(size):
     np.testing.assert_array_equal(back["a"], value["a"])
     assert back["b"][1] == "text"
     back["a"][0] = 5  # arrays belong to the receiver
+
+
+def test_a_ragged_mask_crosses_in_a_few_arrays():
+    pixels = np.zeros((60, 60), np.bool_)
+    pixels[::2, ::2] = True
+    shape = pixel_shape(pixels, 5, 7)
+    parcel = pack(shape)
+    assert len(shape.loops) == 900
+    assert len(parcel.sizes) <= 3  # each array costs the window's process microseconds that add up
+    back = unpack(parcel)
+    assert (back.box_xyxy, back.area) == (shape.box_xyxy, shape.area)
+    np.testing.assert_array_equal(back.pixels, shape.pixels)
+    assert [loop.tolist() for loop in back.loops] == [loop.tolist() for loop in shape.loops]
+    empty = unpack(pack(pixel_shape(np.zeros((2, 2), np.bool_))))
+    assert (empty.loops, empty.area) == ((), 0)
 
 
 def test_a_discarded_parcel_leaves_no_block():
