@@ -50,7 +50,8 @@ class BadPictures:
         Raises:
             TooManyBadPicturesError: too many by now.
         """
-        fresh = {path: why for path, why in pictures if path not in self.found}
+        # The engine's messages begin with the path.
+        fresh = {path: why.removeprefix(f"{path}: ") for path, why in pictures if path not in self.found}
         if not fresh:
             return
         self.found |= fresh

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import cv2
@@ -11,7 +12,7 @@ import torch
 from ovsam_core.calibration import calibrated_scores
 from ovsam_core.prompts import Prompt
 from training.args import ConfigError
-from training.systems import Answer, System
+from training.systems import Answer, System, answer_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,21 +119,13 @@ class CropSystem(System):
         if self.masks is not None:
             answers = self.masks.answer(prompts, truth_boxes)
         else:
-            answers = [
-                Answer(
-                    p.candidates[0].mask.full(),
-                    tuple(c.mask.full() for c in p.candidates[1:]),
-                    (),
-                    p.candidates[0].logits,
-                    p.candidates[0].predicted_iou,
-                )
-                for p in self.predictor.predict_batch(list(prompts), picture=self.picture, crop=False)
-            ]
+            found = self.predictor.predict_batch(list(prompts), picture=self.picture, crop=False)
+            answers = [answer_of(prediction) for prediction in found]
         if self.encoded is None:
             return answers
         boxes = [_region(prompt, answer.mask) for prompt, answer in zip(prompts, answers, strict=True)]
         names = self._names(boxes)
-        return [Answer(a.mask, a.others, n, a.logits, a.predicted_iou) for a, n in zip(answers, names, strict=True)]
+        return [replace(a, names=n) for a, n in zip(answers, names, strict=True)]
 
     def _names(self, boxes: list[NDArray[np.float32]]) -> list[tuple[tuple[str, float], ...]]:
         assert self.encoded is not None

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-
 from training.args import ConfigError
 from training.baselines import CropSystem, GrabCutSystem, RectangleSystem
-from training.networks import load_network
+from training.networks import device_of, load_network
 from training.systems import OfficialSystem, OvsamSystem, System, merged_phrases
 
 if TYPE_CHECKING:
@@ -57,6 +55,5 @@ def build_system(args: EvaluateArgs, vocabulary: Vocabulary | None) -> System:
 def _sam(args: EvaluateArgs) -> System:
     from training.sam import SamSystem, build_sam  # noqa: PLC0415
 
-    cuda = args.device != "cpu" and torch.cuda.is_available()
     sam = build_sam(args.sam_type, args.sam, decoder=args.sam_decoder)
-    return SamSystem(sam, torch.device("cuda" if cuda else "cpu"), "SAM, tuned" if args.sam_decoder else "SAM")
+    return SamSystem(sam, device_of(args.device), "SAM, tuned" if args.sam_decoder else "SAM")

@@ -26,7 +26,7 @@ from ovsam_core.text import EncodedVocabulary
 from training.args import ConfigError, command
 from training.loop import FitResult, fit
 from training.names import RegionVectors, collate_vectors, embed_objects
-from training.networks import load_network
+from training.networks import device_of, load_network
 from training.options import LoopArgs, OptimArgs
 from training.records import names_of, read_records
 from training.task import Task, freeze
@@ -161,7 +161,7 @@ def train(args: CoopArgs) -> FitResult:
     pictures = read_records(args.data, args.images)
     names = names_of(pictures)
     vocabulary = training_vocabulary(args.classes, names)
-    device = torch.device("cuda" if args.loop.device == "auto" and torch.cuda.is_available() else "cpu")
+    device = device_of(args.loop.device)
     network.to(device)
     share = 1.0 if args.kind == "image-crop" else 0.0
     vectors, labels, ids = embed_objects(

@@ -8,16 +8,16 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from segment_anything import sam_model_registry
 
-from ovsam_core.config import ModelConfig, named_config, named_configs
+from ovsam_core.config import ModelConfig, named_config
 from ovsam_core.modeling.cost import count_macs, measure
 from ovsam_core.models.registry import resolve
 from training.args import command
+from training.networks import is_configuration
 
 __all__ = ["CostArgs", "main", "model_cost", "teacher_macs"]
 
@@ -43,7 +43,7 @@ def model_cost(model: str) -> dict[str, Any]:
     Args:
         model: a model directory, an installed model, or the name of a configuration.
     """
-    if not Path(model).exists() and model in named_configs() and model != "starter":
+    if is_configuration(model):
         config = named_config(model)
     else:
         config = ModelConfig.from_json((resolve(model) / "config.json").read_bytes())

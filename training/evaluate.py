@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ovsam_core.vocabulary import Vocabulary, preset_column
 from training.args import ConfigError, as_dict, command
 from training.measuring import measure
+from training.metrics import shown
 from training.records import read_records, thinned
 from training.summary import summarise
 
@@ -180,24 +181,26 @@ def evaluate(args: EvaluateArgs) -> dict[str, Any]:
 
 
 def _print(report: dict[str, Any]) -> None:
-    def show(value: float | None, error: float | None = None) -> str:
-        return "–" if value is None else f"{value:.3f}" + (f" ± {error:.3f}" if error is not None else "")
-
     def both(name: str) -> str:
-        return show(report[name], report["se"][name])
+        return shown(report[name], report["se"][name])
 
     print(f"{report['system']} · {report['prompt']} · {report['protocol']} · {report['n']} objects")
     print(f"mean IoU {both('miou')}, best candidate {both('miou_oracle')}")
     errors = report["se"]["miou_by_size"]
-    print("by size " + ", ".join(f"{k} {show(v, errors[k])}" for k, v in report["miou_by_size"].items()))
+    print("by size " + ", ".join(f"{k} {shown(v, errors[k])}" for k, v in report["miou_by_size"].items()))
     if len(report["miou_at_clicks"]) > 1:
-        print("at clicks " + ", ".join(show(v) for v in report["miou_at_clicks"]))
+        print("at clicks " + ", ".join(map(shown, report["miou_at_clicks"], report["se"]["miou_at_clicks"])))
     if report["n_named"]:
         print(
             f"top-1 {both('top1')}, top-5 {both('top5')}, class mean {both('top1_class_mean')}, "
             f"without person {both('top1_non_person')}, ECE {both('ece')}"
         )
-    print(f"encode {show(report['ms']['encode'])} ms a picture, decode {show(report['ms']['decode'])} ms a prompt")
+    encode, decode = (shown(report["ms"][part], digits=1) for part in ("encode", "decode"))
+    print(f"encode {encode} ms a picture, decode {decode} ms a prompt")
+    for protocol, found in report.get("ap", {}).items():
+        print(f"mask AP, {protocol}: {shown(found['AP'], found.get('se', {}).get('AP'))}")
+    for size, found in report.get("top1_by_vocabulary", {}).items():
+        print(f"top-1 among {size} names {shown(found['top1'], found['se'])}")
 
 
 def main(args: EvaluateArgs) -> None:

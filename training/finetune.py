@@ -29,7 +29,7 @@ from training.loop import FitResult, fit
 from training.mask_task import PromptArgs as SimulatedPrompts
 from training.measuring import measure
 from training.names import AdapterTask, RegionVectors, collate_vectors, embed_objects
-from training.networks import load_network, save_network
+from training.networks import device_of, load_network, save_network
 from training.options import LoopArgs, OptimArgs
 from training.recalibration import calibration_error, name_scores, refitted_temperature
 from training.records import names_of, read_records, thinned
@@ -236,7 +236,7 @@ def _learn_names(
     if network.config.head.variant == "none":
         network = _with_adapter(network, args.names.hidden)
     encoded = encode_vocabulary(network, ranked)
-    device = _device(args)
+    device = device_of(args.loop.device)
     network.to(device)
     rows = class_rows(ranked, [n for n in names_of(train) if vocabulary.find(n)])
     vectors, labels, ids = embed_objects(network, train, rows, device, max_bad=args.loop.max_bad)
@@ -385,10 +385,6 @@ def _run_folder(args: FinetuneArgs, train: Sequence[PictureRecord]) -> Path:
     for picture in train:
         state.update(f"{picture.path} {[(o.id, o.name, o.box_xyxy, o.area) for o in picture.objects]}".encode())
     return args.out / "run" / state.hexdigest()
-
-
-def _device(args: FinetuneArgs) -> torch.device:
-    return torch.device("cuda" if args.loop.device == "auto" and torch.cuda.is_available() else "cpu")
 
 
 def _print(report: Mapping[str, Any]) -> None:

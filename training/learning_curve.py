@@ -12,7 +12,7 @@ import gc
 import json
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path  # noqa: TC003  option types are read at run time
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +20,11 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from ovsam_core.config import ModelConfig
+from ovsam_core.models.registry import resolve
 from ovsam_core.predictor import load_predictor
 from training import metrics
-from training.args import ConfigError, command
+from training.args import ConfigError, as_dict, command, differences
 from training.evaluate import vocabulary_of
 from training.finetune import FinetuneArgs, FinetuneLoop, FinetuneOptim, GuardError, NamesArgs, finetune
 from training.measuring import measure
@@ -51,7 +53,8 @@ class LearningCurveArgs:
     Attributes:
         data: labelled pictures to learn from; each run draws its own by seed.
         check: pictures to measure on; nothing is learnt or chosen on them.
-        out: folder of all runs, `curve.json`, `curve.md` and `curve.png`; finished runs are not repeated.
+        out: folder of all runs, `curve.json`, `curve.md` and `curve.png`; finished runs are not repeated, and further
+            counts and seeds add to them.
         model: model to start from.
         images: folder of the pictures; default as in `training.evaluate`.
         learn: masks or names.
@@ -83,7 +86,7 @@ def learning_curve(args: LearningCurveArgs) -> list[dict[str, Any]]:
     """Run the whole curve and return its rows, the model before first.
 
     Raises:
-        ConfigError: `learn` is neither masks nor names.
+        ConfigError: `learn` is neither masks nor names, or the folder holds runs of another model or other options.
         OvsamError: model or data cannot be used.
     """
     if args.learn not in _FIGURES:
@@ -91,6 +94,7 @@ def learning_curve(args: LearningCurveArgs) -> list[dict[str, Any]]:
     pictures = read_records(args.check, args.images)
     pictures = thinned(pictures, args.most) if args.most else pictures
     args.out.mkdir(parents=True, exist_ok=True)
+    _check_folder(args)
     before = _kept(args.out / "before.json", lambda: {"objects": _objects(args, args.model, pictures)})
     rows = [_row(0, [before], before)]
     for count in args.counts:
@@ -106,6 +110,20 @@ def learning_curve(args: LearningCurveArgs) -> list[dict[str, Any]]:
     return rows
 
 
+def _check_folder(args: LearningCurveArgs) -> None:
+    """Refuse a folder whose finished runs are of another model or of other options."""
+    hashes = ModelConfig.from_json((resolve(args.model) / "config.json").read_bytes()).hashes
+    options = {k: v for k, v in as_dict(args).items() if k not in {"out", "counts", "seeds"}}
+    options["loop"].pop("seed")
+    wanted = {"model_hashes": asdict(hashes), **options}
+    path = args.out / "options.json"
+    if path.exists():
+        changed = differences(json.loads(path.read_text(encoding="utf-8")), wanted)
+        if changed:
+            raise ConfigError(f"{args.out}: holds runs of another kind: {'; '.join(changed)}; take another folder")
+    path.write_text(json.dumps(wanted, indent=1), encoding="utf-8")
+
+
 def _kept(path: Path, make: Any) -> dict[str, Any]:
     if path.exists():
         return dict(json.loads(path.read_text(encoding="utf-8")))
@@ -118,8 +136,6 @@ def _run(
     args: LearningCurveArgs, count: int, seed: int, pictures: Sequence[PictureRecord], before: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Fine-tune once and measure; a refused model leaves everything as it was."""
-    from dataclasses import replace  # noqa: PLC0415
-
     out = args.out / f"{count}-{seed}"
     options = FinetuneArgs(
         args.data,
@@ -203,7 +219,11 @@ def _values(objects: Mapping[str, list[float]]) -> dict[str, np.ndarray[Any, np.
 
 
 def table(rows: Sequence[Mapping[str, Any]], learn: str) -> str:
-    """Return the curve as Markdown: mean over objects and seeds ± standard error, gain over the model before."""
+    """Return the curve as Markdown.
+
+    Figures are means over objects and seeds ± one standard error over objects, with the gain over the model before in
+    brackets and, of several seeds, the least and the greatest seed's mean.
+    """
     figures = _FIGURES[learn]
     head = ["pictures", *figures.values(), "refused", "processor minutes a run"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
@@ -211,9 +231,11 @@ def table(rows: Sequence[Mapping[str, Any]], learn: str) -> str:
         cells = [str(row["pictures"]) if row["pictures"] else "0 (before)"]
         for name in figures:
             value = row[name]
-            cell = f"{value['mean']:.3f}" + (f" ± {value['se']:.3f}" if value["se"] is not None else "")
+            cell = metrics.shown(value["mean"], value["se"])
             if row["pictures"] and value["gain"] is not None:
-                cell += f" ({value['gain']:+.3f} ± {value['gain_se']:.3f})"
+                cell += f" ({value['gain']:+.3f} ± {value['gain_se'] or 0:.3f})"
+            if len(value["by_seed"]) > 1:
+                cell += f", seeds {min(value['by_seed']):.3f} to {max(value['by_seed']):.3f}"
             cells.append(cell)
         minutes = ", ".join(f"{m:.1f}" for m in row["cpu_minutes"]) if row["pictures"] else "–"
         refused = f"{row['refused']} of {row['runs']}" if row["pictures"] else "–"

@@ -24,6 +24,7 @@ __all__ = [
     "mask_iou",
     "mean",
     "next_click",
+    "shown",
     "size_of",
 ]
 
@@ -48,6 +49,13 @@ def mean(values: Iterable[float]) -> dict[str, float | int | None]:
         return {"mean": None, "se": None, "n": 0}
     error = float(array.std(ddof=1) / math.sqrt(len(array))) if len(array) > 1 else None
     return {"mean": float(array.mean()), "se": error, "n": len(array)}
+
+
+def shown(value: float | None, error: float | None = None, digits: int = 3) -> str:
+    """Return a figure as people read it, with its standard error where there is one; a dash for no figure."""
+    if value is None:
+        return "–"
+    return f"{value:.{digits}f}" + (f" ± {error:.{digits}f}" if error is not None else "")
 
 
 def accuracy(ranks: Iterable[int], k: int = 1) -> dict[str, float | int | None]:

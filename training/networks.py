@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+
 from ovsam_core.checkpoint import hashes_of, load_model, load_official, save_model
 from ovsam_core.config import named_config, named_configs
 from ovsam_core.modeling.build import build_model
@@ -18,7 +20,17 @@ if TYPE_CHECKING:
     from ovsam_core.config import ModelConfig
     from ovsam_core.modeling.ovsam import OVSAM
 
-__all__ = ["load_network", "save_network"]
+__all__ = ["device_of", "is_configuration", "load_network", "save_network"]
+
+
+def device_of(choice: str) -> torch.device:
+    """Return where a stage runs: on a GPU where there is one, unless the choice is "cpu"."""
+    return torch.device("cuda" if choice != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def is_configuration(model: str) -> bool:
+    """Whether a model's name means a configuration (built with random weights) and no model with weights."""
+    return not Path(model).exists() and model in named_configs() and model != "starter"
 
 
 def load_network(model: str, *, weights: Sequence[Path] = (), seed: int = 0) -> OVSAM:
@@ -34,7 +46,7 @@ def load_network(model: str, *, weights: Sequence[Path] = (), seed: int = 0) -> 
         ModelError: there is none of that name.
         CheckpointError: the weights are damaged or of another architecture.
     """
-    if not Path(model).exists() and model in named_configs() and model != "starter":
+    if is_configuration(model):
         network = build_model(named_config(model), seed=seed)
     else:
         network = load_model(resolve(model)).float()

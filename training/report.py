@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, ScalarFormatter
 
 from training.cases import draw_case
+from training.metrics import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -121,7 +122,7 @@ def _precision(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
     lines += ["|---" * (len(columns) + 1) + "|"]
     for kind, figures in rows.items():
         errors = figures.get("se", {})
-        cells = [_cell(figures.get(k)) + (f" ± {_cell(errors[k])}" if k in errors else "") for k in columns]
+        cells = [shown(figures.get(k), errors.get(k), 4) for k in columns]
         lines.append(f"| {_AP_ROWS[kind]} | " + " | ".join(cells) + " |")
     return lines
 
@@ -223,4 +224,4 @@ def _plot_sizes(path: Path, objects: Sequence[Measured]) -> None:
 
 
 def _cell(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}" if abs(value) < 10 else f"{value:.1f}"
+    return shown(value, digits=4 if value is not None and abs(value) < 10 else 1)

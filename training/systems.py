@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ovsam_core.results import Label, Prediction
     from ovsam_core.vocabulary import Vocabulary
 
-__all__ = ["Answer", "OfficialSystem", "OvsamSystem", "System", "merged_phrases", "ranked"]
+__all__ = ["Answer", "OfficialSystem", "OvsamSystem", "System", "answer_of", "merged_phrases", "ranked"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,17 +131,7 @@ class OvsamSystem(System):
             picture=self.picture if self.closer else None,
             crop=None if self.vocabulary is not None else False,  # crops name; masks do not need them
         )
-        return [self._of(p) for p in predictions]
-
-    def _of(self, prediction: Prediction) -> Answer:
-        candidates = prediction.candidates
-        return Answer(
-            candidates[0].mask.full(),
-            tuple(c.mask.full() for c in candidates[1:]),
-            ranked(prediction.labels),
-            candidates[0].logits,
-            candidates[0].predicted_iou,
-        )
+        return [answer_of(p) for p in predictions]
 
 
 class OfficialSystem(OvsamSystem):
@@ -178,7 +168,7 @@ class OfficialSystem(OvsamSystem):
         predictions = self.predictor.predict_batch(
             list(prompts), embedding=self.embedding, picture=self.picture, crop=False
         )
-        answers = [self._of(p) for p in predictions]
+        answers = [answer_of(p) for p in predictions]
         if self.vocabulary is None:
             return answers
         scale = self.embedding.scale_xy
@@ -192,6 +182,13 @@ class OfficialSystem(OvsamSystem):
             found = replace(found, clip=self.model.region_clip(features, leaked, logits).float())
             names = name_regions(self.model, found, self.vocabulary, top_k=self.top_k)
         return [replace(a, names=ranked(n)) for a, n in zip(answers, names, strict=True)]
+
+
+def answer_of(prediction: Prediction) -> Answer:
+    """Return a prediction as an answer; without a vocabulary it has no names."""
+    first, *others = prediction.candidates
+    names = ranked(prediction.labels)
+    return Answer(first.mask.full(), tuple(c.mask.full() for c in others), names, first.logits, first.predicted_iou)
 
 
 def merged_phrases(encoded: EncodedVocabulary, synonyms: Literal["max", "mean"]) -> EncodedVocabulary:

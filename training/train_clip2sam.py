@@ -9,7 +9,7 @@ names of regions, the latter names of whole pictures.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path  # noqa: TC003  option types are read at run time
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -152,8 +152,6 @@ def _images(args: Clip2SamArgs, index: int) -> Path | None:
 
 
 def _without_masks(pictures: list[PictureRecord]) -> list[PictureRecord]:
-    from dataclasses import replace  # noqa: PLC0415
-
     return [replace(p, objects=tuple(replace(o, segmentation=None) for o in p.objects)) for p in pictures]
 
 

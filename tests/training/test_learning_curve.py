@@ -16,12 +16,16 @@ from training.args import ConfigError, command
 from training.finetune import GuardError
 
 
-def run(folder, learn, *options):
+def refuse(_):
+    raise GuardError("refused: mean IoU fell")
+
+
+def run(folder, learn, *options, seed=0):
     config = named_config("tiny")
     decoder = replace(config.decoder, form="full", skips=True, prompt_maps=True, content_tokens=True, box_start=True)
     zoom = replace(ZoomConfig(), enabled=True, size=64)
     config = replace(config, decoder=decoder, zoom=zoom, head=replace(config.head, variant="none"))
-    save_model(build_model(config), folder / "start")
+    save_model(build_model(config, seed=seed), folder / "start")
     train, check = coco_file(folder / "train", 4), coco_file(folder / "check", 2, first=9)
     argv = [
         "--model",
@@ -55,6 +59,7 @@ def test_a_row_for_every_number_of_pictures(tmp_path, learn, figures, monkeypatc
     assert len(rows[1]["minutes"]) == 2
     text = (tmp_path / "curve" / "curve.md").read_text()
     assert "| 0 (before) |" in text
+    assert text.count(", seeds ") == 2 * (4 if learn == "names" else 2)  # the spread, in each figure of two rows
     assert text.count("\n") == 5
     assert (tmp_path / "curve" / "curve.png").stat().st_size > 1000
 
@@ -66,15 +71,25 @@ def test_a_row_for_every_number_of_pictures(tmp_path, learn, figures, monkeypatc
 
 
 def test_a_refused_model_counts_as_the_one_before(tmp_path, monkeypatch):
-    def refuse(_):
-        raise GuardError("refused: mean IoU fell")
-
     monkeypatch.setattr(learning_curve, "finetune", refuse)
     rows = run(tmp_path, "masks")
     assert [row["refused"] for row in rows] == [0, 2, 2]
     assert rows[2]["iou_box"]["mean"] == rows[0]["iou_box"]["mean"]
     assert rows[2]["iou_box"]["gain"] == 0.0
     assert "2 of 2" in (tmp_path / "curve" / "curve.md").read_text()
+
+
+def test_a_folder_holds_runs_of_one_kind(tmp_path, monkeypatch, capsys):
+    """Figures of an older model must not stand beside those of a newer one."""
+    monkeypatch.setattr(learning_curve, "finetune", refuse)
+    run(tmp_path, "masks")
+    with pytest.raises(AssertionError):
+        run(tmp_path, "masks", "--most", "7")
+    assert "holds runs of another kind: most: 300 → 7; take another folder" in capsys.readouterr().err
+    with pytest.raises(AssertionError):
+        run(tmp_path, "masks", seed=1)
+    assert "holds runs of another kind: model_hashes." in capsys.readouterr().err
+    run(tmp_path, "masks", "--seeds", "0,1,2")
 
 
 def test_unknown_part(tmp_path):
