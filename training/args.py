@@ -144,7 +144,10 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], *, where: str = 
 
 
 def command(kind: type[T], main: Callable[[T], object], *, program: str, argv: Sequence[str] | None = None) -> int:
-    """Parse, run, and turn our own errors into exit codes: 0 ok, 1 failed, 2 usage, 130 interrupted."""
+    """Parse, run, and turn our own errors and the system's into exit codes.
+
+    0 ok, 1 failed, 2 usage, 130 interrupted.
+    """
     try:
         config = parse(kind, sys.argv[1:] if argv is None else argv, program=program)
     except ConfigError as error:
@@ -153,6 +156,9 @@ def command(kind: type[T], main: Callable[[T], object], *, program: str, argv: S
     try:
         main(config)
     except OvsamError as error:
+        sys.stderr.write(f"{program}: {error}\n")
+        return 1
+    except OSError as error:  # a folder that cannot be written, a full disk
         sys.stderr.write(f"{program}: {error}\n")
         return 1
     except KeyboardInterrupt:

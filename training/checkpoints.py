@@ -22,7 +22,17 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-__all__ = ["Checkpoint", "DiskFullError", "is_full", "latest", "load", "load_optimizer", "optimizer_tensors", "save"]
+__all__ = [
+    "Checkpoint",
+    "DiskFullError",
+    "full",
+    "is_full",
+    "latest",
+    "load",
+    "load_optimizer",
+    "optimizer_tensors",
+    "save",
+]
 
 _PREFIX = "step-"
 _TEMPORARY = ".writing-"
@@ -90,16 +100,20 @@ def save(
     except (OSError, SafetensorError) as error:
         shutil.rmtree(beside, ignore_errors=True)
         if is_full(error):
-            last = latest(folder)
-            raise DiskFullError(
-                f"{target}: the disk is full; the last checkpoint is {last or 'none'}; resume once there is room"
-            ) from error
+            raise full(folder) from error
         raise
     steps = sorted(_steps(folder))
     for old in steps[:-keep] if keep else []:
         if old != also_keep:
             shutil.rmtree(folder / f"{_PREFIX}{old:08d}", ignore_errors=True)
     return target
+
+
+def full(folder: Path) -> DiskFullError:
+    """Return the error of a run that finds no room to write; it names the last checkpoint."""
+    return DiskFullError(
+        f"{folder}: the disk is full; the last checkpoint is {latest(folder) or 'none'}; resume once there is room"
+    )
 
 
 def latest(folder: Path) -> Path | None:

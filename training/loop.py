@@ -127,6 +127,10 @@ def fit(
     run = _Run(task, data, Path(out), loop, optim, collate=collate, config=config, validate=validate, augment=augment)
     try:
         return run.train()
+    except OSError as error:
+        if checkpoints.is_full(error):  # the log was in the way of the disk's end, not a checkpoint
+            raise checkpoints.full(run.out) from error
+        raise
     finally:
         run.close()
 

@@ -90,6 +90,12 @@ def test_exit_codes(capsys):
 
     assert command(Stage, fail, program="stage", argv=["--data", "x"]) == 1
 
+    def read_only(_):
+        Path("/proc/version").write_text("x")
+
+    assert command(Stage, read_only, program="stage", argv=["--data", "x"]) == 1
+    assert "stage: [Errno" in capsys.readouterr().err
+
 
 def test_help_has_a_line_per_field(capsys):
     with pytest.raises(SystemExit):

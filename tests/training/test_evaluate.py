@@ -142,7 +142,9 @@ def test_a_report_replaces_the_one_before(tmp_path):
 def test_too_many_unreadable_pictures_stop(tmp_path):
     pictures = read_records(coco_file(tmp_path, 3))
     (tmp_path / "images" / "1.png").write_bytes(b"")
-    with pytest.raises(TooManyBadPicturesError, match=r"1 of 3 pictures could not be read, .*first is [^:]*1\.png: the file is empty"):
+    with pytest.raises(
+        TooManyBadPicturesError, match=r"1 of 3 pictures could not be read, .*first is [^:]*1\.png: the file is empty"
+    ):
         measure(Oracle(), pictures, VOCABULARY, max_bad=0.01)
 
 

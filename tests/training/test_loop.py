@@ -19,6 +19,7 @@ from training import checkpoints
 from training.bad_pictures import TooManyBadPicturesError
 from training.loop import DivergenceError, fit
 from training.options import learning_rate_factor
+from training.progress import Progress
 
 ROOT = Path(__file__).parents[2]
 
@@ -162,6 +163,18 @@ def test_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch):
     assert not list(tmp_path.glob(".writing*"))
     assert checkpoints.latest(tmp_path).name == "step-00000003"
     assert all(torch.equal(weights(tmp_path)[k], good[k]) for k in good)
+
+
+def test_a_disk_that_fills_up_with_the_log_stops_the_run_alike(tmp_path, monkeypatch):
+    run(tmp_path, max_steps=2, save_every=1)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Progress, "_write", full)
+    with pytest.raises(checkpoints.DiskFullError, match=r"the last checkpoint is .*step-00000002"):
+        run(tmp_path, max_steps=5, save_every=1)
+    assert checkpoints.latest(tmp_path).name == "step-00000002"
 
 
 def test_keep_policy_and_early_stopping_leave_the_best(tmp_path):
