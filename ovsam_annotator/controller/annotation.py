@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
 
+from ovsam_annotator.controller.answers import NAMES, ShownAnswer, most_alike, refined_row, suggestion_of
 from ovsam_annotator.controller.hover import HoverController
 from ovsam_annotator.controller.overlaps import OverlapController
 from ovsam_annotator.controller.provenance import Provenance
@@ -16,37 +17,21 @@ from ovsam_annotator.model.certainty import is_clear
 from ovsam_annotator.model.document import Item
 from ovsam_annotator.model.prompt_state import PromptState
 from ovsam_annotator.views import data
+from ovsam_core.prompts import Prompt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ovsam_annotator.controller.session import Session
     from ovsam_annotator.controller.tasks import Runner
     from ovsam_annotator.inference.segmenter import Segmenter
     from ovsam_annotator.model.editing import Overlap
-    from ovsam_annotator.model.shapes import MaskShape
     from ovsam_annotator.views.protocols import CanvasView, LabelListView
     from ovsam_core.results import Candidate, Label
     from ovsam_core.store import ClassRow, ObjectRow
     from ovsam_core.vocabulary import Entry
 
 __all__ = ["AnnotationController"]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Answer:
-    """The answer on show."""
-
-    predicted: Predicted
-    chosen: int = 0
-
-    @property
-    def candidate(self) -> Candidate:
-        return self.predicted.prediction.candidates[self.chosen]
-
-    @property
-    def shape(self) -> MaskShape:
-        return self.predicted.shapes[self.chosen]
 
 
 class AnnotationController(QObject):
@@ -62,6 +47,7 @@ class AnnotationController(QObject):
     Attributes:
         provenance: what new objects are marked with.
         hover: whether resting the pointer asks for a preview.
+        reviewing: objects are being judged, not made: there is no preview.
         lookup: finds an entry of the whole vocabulary by its id.
         locked_class: uid of the class that every accepted object gets; empty for none.
         hint_changed: text for the status line: what a click or key would do now.
@@ -94,14 +80,16 @@ class AnnotationController(QObject):
         self._overlaps = OverlapController(runner=runner, parent=self)
         self._overlaps.acted.connect(self.overlap_acted)
         self.hover = True
+        self.reviewing = False
         self.locked_class = ""
         self._last_class = ""
         self.lookup: Callable[[str], Entry | None] = lambda _: None
         self._session: Session | None = None
         self._prompt = PromptState()
-        self._answer: _Answer | None = None
+        self._answer: ShownAnswer | None = None
         self._generation = 0
         self._asked: int | None = None
+        self._drawn: Item | None = None  # the finished object that names are ranked for
         self._preview = HoverController(canvas=canvas, segmenter=segmenter, parent=self)
         canvas.point_added.connect(self.add_point)
         canvas.box_drawn.connect(self.add_box)
@@ -135,7 +123,7 @@ class AnnotationController(QObject):
         waited = self.waiting and not self._vocabulary_digest
         self._vocabulary_digest = digest
         if waited and digest:
-            self._ask(self._prompt)
+            self.ask_again()
 
     def names_failed(self, text: str) -> None:
         """There are no names: a prompt that waits for them says so."""
@@ -163,9 +151,12 @@ class AnnotationController(QObject):
         return self._answer.candidate if self._answer else None
 
     def attach(self, session: Session | None) -> None:
-        """Work on another project, or none."""
+        """Work on another project, or none; what was accepted in the old one is on its way to its store after that."""
         self.drop()
+        self._overlaps.finish()
         self._session = session
+        if session is not None:
+            session.items_changed.connect(self._items_changed)
         self._set_lock("")
         self._last_class = ""
 
@@ -175,6 +166,7 @@ class AnnotationController(QObject):
         """A click: on the object, or off it."""
         if not self._can_prompt():
             return
+        self._end_naming()
         if not self.busy and not positive:
             self.hint_changed.emit("Start with a click on the object (left), then exclude with right clicks")
             self._canvas.set_marks(data.PromptMarks())
@@ -184,11 +176,12 @@ class AnnotationController(QObject):
     def add_box(self, x1: float, y1: float, x2: float, y2: float) -> None:
         """A drag."""
         if self._can_prompt():
+            self._end_naming()
             self._ask(self._prompt.with_box((x1, y1, x2, y2), self._clock()))
 
     def take_back(self) -> bool:
         """Take back the last click; False where there is none."""
-        if not self.busy:
+        if not self.busy or self._end_naming():
             return False
         earlier = self._prompt.back()
         if earlier is None:
@@ -204,6 +197,7 @@ class AnnotationController(QObject):
         self._cancel()
         self._prompt = PromptState()
         self._answer = None
+        self._drawn = None
         self._canvas.set_marks(data.PromptMarks())
         self._canvas.set_suggestion(None)
         self._labels.clear()
@@ -211,7 +205,9 @@ class AnnotationController(QObject):
 
     def ask_again(self) -> None:
         """Ask the same once more, after a failure."""
-        if not self._prompt.empty:
+        if self._drawn is not None:
+            self._ask_names(self._drawn)
+        elif not self._prompt.empty:
             self._ask(self._prompt)
 
     def refine(self, uid: str) -> None:
@@ -240,29 +236,88 @@ class AnnotationController(QObject):
         self._canvas.set_marks(data.PromptMarks())
         self.hint_changed.emit("Refining: left click adds, right click removes, Esc leaves it as it was")
 
+    # ---- names for a mask that was drawn
+
+    def offer_names(self, uid: str) -> None:
+        """Rank names for a finished object; its mask stays as it is, and it is kept without a name, too."""
+        item = self._session.document.get(uid) if self._session and self._session.document else None
+        if item is None or item.row.locked or not self._can_prompt():
+            return
+        self.drop()
+
+        def begin(pixels: object) -> None:
+            document = self._session.document if self._session else None
+            if not self.busy and document is not None and document.get(uid) is item:
+                self._drawn = item
+                self._prompt = PromptState.refining(uid, pixels, self._clock())  # type: ignore[arg-type]
+                self._ask_names(item)
+
+        self._runner.run(item.row.mask.full, begin)
+
+    def _ask_names(self, item: Item) -> None:
+        x1, y1, x2, y2 = item.shape.box_xyxy
+        self._submit(Prompt.of(box=(x1, y1, x2, y2), mask=self._prompt.base))
+
+    def _match(self, predicted: Predicted, item: Item) -> None:
+        """Show the names of the candidate that is most like the drawn mask."""
+
+        def done(chosen: int) -> None:
+            if self._drawn is item and self._asked is None:
+                self._show_answer(ShownAnswer(predicted, chosen, item))
+
+        self._runner.run(lambda: most_alike(predicted, item.row.mask), done)
+
+    def _end_naming(self) -> bool:
+        """Leave a drawn object as it is; False where none is being named."""
+        if self._drawn is None:
+            return False
+        self.drop()
+        return True
+
+    def _items_changed(self, put: Sequence[str], dropped: Sequence[str]) -> None:
+        """Another stroke at the object whose names are on show, or it is gone."""
+        item = self._drawn
+        if item is None or self._session is None or self._session.document is None:
+            return
+        now = self._session.document.get(item.uid)
+        if item.uid in dropped or now is None:
+            self.drop()
+        elif item.uid in put and now.row.mask != item.row.mask:
+            self.offer_names(item.uid)
+
+    def _name_drawn(self, item: Item, named: ClassRow | None, extra: tuple[ClassRow, ...], rank: int | None) -> None:
+        """A drawn object gets a name of the list, or a typed one; without one it stays as it is."""
+        session, labels = self._session, self.labels
+        assert session is not None
+        self.drop()
+        if named is not None:
+            score = labels[rank].score if rank is not None else None
+            row = replace(item.row, class_uid=named.uid, rank=rank, score=score, suggestions=labels[:NAMES])
+            self._last_class = named.uid
+            session.put_items(f"Name {named.name}", [Item(row, item.shape)], extra=extra)
+        self.accepted.emit(item.uid)
+
+    # ---- asking
+
     def _can_prompt(self) -> bool:
         return self._session is not None and self._session.document is not None and not self._session.read_only
 
     def _ask(self, state: PromptState) -> None:
-        session = self._session
-        assert session is not None
-        assert session.document is not None
         self.end_preview()
         self._prompt = state
         self._show_marks(pending=True)
+        self._submit(state.prompt())
+
+    def _submit(self, prompt: Prompt) -> None:
+        session = self._session
+        assert session is not None
+        assert session.document is not None
         picture = session.document.picture
         self._generation += 1
         self._asked = self._generation
         if self._vocabulary_digest:
-            self._segmenter.submit(
-                Predict(
-                    picture.id,
-                    str(session.file_of(picture)),
-                    self._generation,
-                    state.prompt(),
-                    self._vocabulary_digest,
-                )
-            )
+            path = str(session.file_of(picture))
+            self._segmenter.submit(Predict(picture.id, path, self._generation, prompt, self._vocabulary_digest))
         self._say()
 
     def _cancel(self) -> None:
@@ -278,7 +333,7 @@ class AnnotationController(QObject):
 
     def preview(self, x: float, y: float) -> None:
         """The pointer rests: ask what a click would do."""
-        if not self.hover or self.busy or not self._can_prompt() or not self._vocabulary_digest:
+        if not self.hover or self.reviewing or self.busy or not self._can_prompt() or not self._vocabulary_digest:
             return
         session = self._session
         assert session is not None
@@ -298,7 +353,10 @@ class AnnotationController(QObject):
         match answer:
             case Predicted() if answer.generation == self._asked:
                 self._asked = None
-                self._show_answer(_Answer(answer))
+                if self._drawn is not None:
+                    self._match(answer, self._drawn)
+                else:
+                    self._show_answer(ShownAnswer(answer))
             case Failed() if answer.generation is not None and answer.generation == self._asked:
                 self._fail(f"{answer.text}. {answer.advice}")
             case Progress() if self._asked is not None and answer.stage == "loading":
@@ -311,7 +369,9 @@ class AnnotationController(QObject):
 
     def choose_candidate(self, index: int) -> None:
         """Show another of the candidate masks."""
-        if self._answer is not None and 0 <= index < len(self._answer.predicted.shapes):
+        if self._answer is None or self._answer.drawn is not None:
+            return
+        if 0 <= index < len(self._answer.predicted.shapes):
             self._show_answer(replace(self._answer, chosen=index))
 
     def step_candidate(self, step: int) -> None:
@@ -319,38 +379,27 @@ class AnnotationController(QObject):
         if self._answer is not None:
             self.choose_candidate((self._answer.chosen + step) % len(self._answer.predicted.shapes))
 
-    def _show_answer(self, answer: _Answer) -> None:
+    def _show_answer(self, answer: ShownAnswer) -> None:
         self._answer = answer
-        self._prompt = self._prompt.answered(answer.candidate.logits)
+        if answer.drawn is None:
+            self._prompt = self._prompt.answered(answer.candidate.logits)
         self._show_marks(pending=False)
         suggestion = self._suggestion(answer)
         self._canvas.set_suggestion(suggestion)
         self._labels.show_suggestion(suggestion, tuple((x, y) for x, y, _ in self._prompt.points))
         self._say()
 
-    def _suggestion(self, answer: _Answer) -> data.Suggestion:
-        prediction = answer.predicted.prediction
-        names = []
-        for label in answer.candidate.labels[:9]:
-            known = self._session.classes.find(label.entry_id, label.name) if self._session else None
-            colour = self._session.classes.colour(known.uid) if self._session and known else None
-            names.append(data.NameRow(label.entry_id, label.name, label.score, label.decided_by, colour))
-        candidates = tuple(
-            data.CandidateRow(shape, candidate.predicted_iou)
-            for shape, candidate in zip(answer.predicted.shapes, prediction.candidates, strict=True)
-        )
-        empty = answer.shape.area == 0
-        note = "after a closer look" if "zoom" in prediction.branches else ""
-        if self._prompt.refined and self._session and self._session.document:
+    def _suggestion(self, answer: ShownAnswer) -> data.Suggestion:
+        note = ""
+        if self._prompt.refined and answer.drawn is None and self._session and self._session.document:
             item = self._session.document.get(self._prompt.refined)
-            note = f"Enter keeps “{self._session.classes.name(item.row.class_uid)}”" if item else note
-        return data.Suggestion(
-            candidates, tuple(names), answer.chosen, self._preselected(answer), empty, note, answer.predicted.generation
-        )
+            name = self._session.classes.name(item.row.class_uid) if item else ""
+            note = self.tr("Enter keeps “{name}”").format(name=name) if name else ""
+        return suggestion_of(answer, self._session, preselected=self._preselected(answer), note=note)
 
-    def _preselected(self, answer: _Answer) -> int | None:
+    def _preselected(self, answer: ShownAnswer) -> int | None:
         labels = answer.candidate.labels
-        if not labels or self._prompt.refined or self.locked_class:
+        if not labels or (self._prompt.refined and answer.drawn is None) or self.locked_class:
             return None
         return 0 if is_clear(labels) else None
 
@@ -365,7 +414,7 @@ class AnnotationController(QObject):
             self._finish(row, (), None)
         elif highlighted is not None:
             self.accept_rank(highlighted + 1)
-        elif self._prompt.refined:
+        elif self._prompt.refined and self._drawn is None:
             self._finish(None, (), None, keep_class=True)
         else:
             self.hint_changed.emit("No name stands out: press its digit, / to search, or Shift+Enter for no name")
@@ -423,6 +472,9 @@ class AnnotationController(QObject):
         if answer.shape.area == 0:
             self.hint_changed.emit("The mask is empty: click again, or drag a box")
             return
+        if answer.drawn is not None:
+            self._name_drawn(answer.drawn, named, extra, rank)
+            return
         row = self._object_row(answer, session, named, rank, score, keep_class=keep_class)
         name = session.classes.name(row.class_uid) or "object"
         verb = "Refine" if self._prompt.refined else "Accept"
@@ -434,7 +486,7 @@ class AnnotationController(QObject):
 
     def _object_row(
         self,
-        answer: _Answer,
+        answer: ShownAnswer,
         session: Session,
         named: ClassRow | None,
         rank: int | None,
@@ -454,21 +506,7 @@ class AnnotationController(QObject):
             seconds=round(self._clock() - self._prompt.started, 2),
         )
         old = session.document.get(self._prompt.refined)
-        if old is None:
-            return fresh
-        kept = {"class_uid": old.row.class_uid, "score": old.row.score, "rank": old.row.rank} if keep_class else {}
-        return replace(
-            fresh,
-            uid=old.uid,
-            created=old.row.created,
-            source=old.row.source,
-            attributes=old.row.attributes,
-            export_id=old.row.export_id,
-            extra=old.row.extra,
-            prompts=(*old.row.prompts, *fresh.prompts),
-            seconds=(old.row.seconds or 0.0) + (fresh.seconds or 0.0),
-            **kept,  # type: ignore[arg-type]
-        )
+        return fresh if old is None else refined_row(fresh, old.row, keep_class=keep_class)
 
     # ---- fixed class
 

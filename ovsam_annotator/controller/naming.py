@@ -48,7 +48,7 @@ class NamingController(QObject):
         self._session: Session | None = None
         window.label_list.name_chosen.connect(self.accept_searched)
         objects.rename_asked.connect(self.rename)
-        objects.drawn.connect(lambda _: self.rename())
+        objects.drawn.connect(self.name_drawn)
 
     def attach(self, session: Session | None) -> None:
         """Work on another project, or none."""
@@ -73,6 +73,14 @@ class NamingController(QObject):
             entry = self._names.vocabulary.find(name) if self._names.vocabulary else None
             row, extra = session.claim_class(entry.id if entry else "", entry.name if entry else name)
             self._objects.rename(row, extra)
+
+    def name_drawn(self, uid: str) -> None:
+        """Give an object drawn by hand the fixed class, or offer names for its mask."""
+        row = self._session.classes.get(self._annotation.locked_class) if self._session else None
+        if row is not None:
+            self._objects.rename(row)
+        else:
+            self._annotation.offer_names(uid)
 
     def accept_searched(self, entry_id: str, rank: int) -> None:
         """A name found by the search that is not among those on show (those the annotation controller takes)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
@@ -33,6 +34,19 @@ class _Cut:
     gone: list[str]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting:
+    """An object whose cut is being worked out."""
+
+    session: Session
+    document: Document
+    label: str
+    item: Item
+    extra: tuple[ClassRow, ...]
+    others: list[Item]
+    rule: Overlap
+
+
 class OverlapController(QObject):
     """Writes new and refined objects by the project's rule.
 
@@ -50,6 +64,7 @@ class OverlapController(QObject):
         super().__init__(parent)
         self._runner = runner
         self.rule = Overlap.ALLOW
+        self._waiting: list[_Waiting] = []
 
     def put(self, session: Session, document: Document, label: str, item: Item, extra: tuple[ClassRow, ...]) -> None:
         """Write an object of a document; where the rule may act, masks are cut first.
@@ -65,18 +80,28 @@ class OverlapController(QObject):
         if not others:
             session.put_into(document, label, [item], extra=extra)
             return
-        rule = self.rule
+        waiting = _Waiting(session, document, label, item, extra, others, self.rule)
+        self._waiting.append(waiting)
 
         def done(cut: _Cut) -> None:
+            if waiting not in self._waiting:  # the project was left, and wrote it
+                return
+            self._waiting.remove(waiting)
             if any(document.get(other.uid) is not other for other in others):  # edited or undone meanwhile
                 self.put(session, document, label, item, extra)
             elif cut.fresh.shape.area:
                 session.put_into(document, label, [cut.fresh, *cut.survivors], extra=extra, drop=cut.gone)
                 self._say(item, cut)
             else:
-                self.acted.emit("Nothing kept: other objects cover all of it (overlap rule: new gives way)")
+                self.acted.emit(self.tr("Nothing kept: other objects cover all of it (overlap rule: new gives way)"))
 
-        self._runner.run(lambda: _resolve(item, others, rule), done)
+        self._runner.run(lambda: _resolve(item, others, waiting.rule), done)
+
+    def finish(self) -> None:
+        """The project is about to be closed: leave to its own thread what is still being worked out."""
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            each.session.put_late(each.document, each.label, partial(_late, each), extra=each.extra)
 
     def _others(self, document: Document, item: Item) -> list[Item]:
         if self.rule is Overlap.ALLOW:
@@ -86,9 +111,16 @@ class OverlapController(QObject):
     def _say(self, item: Item, cut: _Cut) -> None:
         count = len(cut.survivors) + len(cut.gone)
         if cut.fresh is not item:
-            self.acted.emit("The new mask gave way to older ones (overlap rule of this project)")
+            self.acted.emit(self.tr("The new mask gave way to older ones (overlap rule of this project)"))
+        elif count == 1:
+            self.acted.emit(self.tr("The new mask cut into an older one (overlap rule)"))
         elif count:
-            self.acted.emit(f"The new mask cut into {count} older one{'s' * (count != 1)} (overlap rule)")
+            self.acted.emit(self.tr("The new mask cut into {n} older ones (overlap rule)").format(n=count))
+
+
+def _late(waiting: _Waiting) -> tuple[list[Item], list[str]]:
+    cut = _resolve(waiting.item, waiting.others, waiting.rule)
+    return ([cut.fresh, *cut.survivors], cut.gone) if cut.fresh.shape.area else ([], [])
 
 
 def _resolve(item: Item, others: Sequence[Item], rule: Overlap) -> _Cut:

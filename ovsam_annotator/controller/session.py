@@ -296,6 +296,38 @@ class Session(QObject):
         if shown is not None and shown is not document and shown.picture.id == document.picture.id:
             self.read_again()  # the picture was closed and opened again meanwhile
 
+    def put_late(
+        self,
+        document: Document,
+        label: str,
+        work: Callable[[], tuple[list[Item], list[str]]],
+        *,
+        extra: tuple[ClassRow | PictureRow, ...] = (),
+    ) -> None:
+        """Write objects that the store's own thread works out: the project is being left and shows nothing any more.
+
+        Args:
+            document: the picture's objects.
+            label: what the history list shows.
+            work: returns the objects to write, and uids of those to remove; nothing is written where both are empty.
+            extra: rows of classes that belong to the same step.
+        """
+        picture = document.picture
+        if picture.state == "unseen":
+            extra = (*extra, replace(picture, state="in_work"))
+        classes = tuple(self.classes)
+        refs = {item.uid: item.row.ref for item in document}
+
+        def write(project: Project) -> None:
+            items, drop = work()
+            if items or drop:
+                put = (*extra, *(item.row for item in items))
+                used = {item.row.class_uid for item in items}
+                change = Change(label, put, tuple(refs[uid] for uid in drop), picture.id)
+                _apply(project, change, tuple(row for row in classes if row.uid in used))
+
+        self.store.write(write)
+
     def put_rows(self, label: str, objects: Iterable[ObjectRow]) -> None:
         """Change objects' rows and keep their masks."""
         document = self.document

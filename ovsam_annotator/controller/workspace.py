@@ -166,7 +166,7 @@ class Workspace(QObject):
         self.additions.added.connect(self.navigation.open)
         self.review.picture_asked.connect(self.navigation.open)
         self.review.told.connect(window.set_hint)
-        self.review.active_changed.connect(lambda on: window.set_checked("review.toggle", checked=on))
+        self.review.active_changed.connect(self._review_changed)
         self.preferences.hover_changed.connect(self._set_hover)
         self.preferences.overlap_changed.connect(self._set_overlap)
 
@@ -462,6 +462,11 @@ class Workspace(QObject):
             self._refine(chosen[-1])
         else:
             self._tell("Select an object first (Ctrl+click)")
+
+    def _review_changed(self, on: bool) -> None:
+        self._window.set_checked("review.toggle", checked=on)
+        self.annotation.reviewing = on
+        self.annotation.end_preview()
 
     def _review_delete(self) -> None:
         self.objects.delete()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,11 +12,13 @@ from ovsam_annotator.controller.session import Session, read_facts, read_items
 from ovsam_annotator.controller.store_service import StoreService
 from ovsam_annotator.inference.fake import FakeEngine
 from ovsam_annotator.inference.messages import EncodeText, Failed, Predict
-from ovsam_annotator.model.document import Document
+from ovsam_annotator.model.document import Document, Item
 from ovsam_annotator.model.editing import Overlap
+from ovsam_annotator.model.shapes import mask_shape
 from ovsam_annotator.views import data
 from ovsam_annotator.views.protocols import CanvasView, LabelListView
-from ovsam_core.store import Project
+from ovsam_core.masks import Mask
+from ovsam_core.store import ObjectRow, Project, new_uid
 
 from .builders import picture_file, vocabulary
 from .fakes import NowRunner, SilentSegmenter, fake_view
@@ -282,6 +286,125 @@ def test_the_overlap_rule_acts_and_says_so(loop, rule):
     assert (common > 0) == (rule is Overlap.ALLOW)
     assert bool(told) == (rule is not Overlap.ALLOW)
     assert (masks[first.uid] == first.row.mask) == (rule is not Overlap.CUT)
+
+
+class LateRunner(NowRunner):
+    """A runner whose jobs wait until they are told to begin."""
+
+    def __init__(self):
+        self.jobs = []
+
+    def run(self, *job):
+        self.jobs.append(job)
+
+    def begin(self):
+        for job in self.jobs:
+            super().run(*job)
+
+
+def test_a_cut_still_being_worked_out_is_written_when_the_project_is_left(loop):
+    first = loop.made(30, 20)
+    loop.controller.overlap = Overlap.CUT
+    loop.controller._overlaps._runner = late = LateRunner()
+    loop.click(34, 20)
+    loop.answer()
+    loop.controller.accept_rank(2)
+    assert len(late.jobs) == 1
+    loop.controller.attach(None)
+    project = loop.store.project
+    assert loop.store.close() == 0
+    late.begin()  # too late: nothing is written twice
+    project = Project.open(project.path)
+    old, new = project.objects(1)
+    assert (old.uid, old.mask == first.row.mask) == (first.uid, False)
+    assert old.mask.intersect(new.mask).area == 0
+    assert new.class_uid in {row.uid for row in project.classes()}
+    assert next(iter(project.history(1))).label.startswith("Accept")
+    project.close()
+
+
+def drawn(loop, box=(20, 10, 50, 30)):
+    """An object drawn by hand, stored without a name."""
+    x1, y1, x2, y2 = box
+    pixels = np.zeros((64, 96), bool)
+    pixels[y1:y2, x1:x2] = True
+    mask = Mask.of(pixels)
+    row = ObjectRow(new_uid(), 1, mask, source="drawn")
+    loop.session.put_items("Draw object", [Item(row, mask_shape(mask))])
+    return row.uid
+
+
+def test_a_drawn_mask_gets_ranked_names_and_stays_as_it_was_drawn(loop):
+    uid = drawn(loop)
+    before = loop.session.document.get(uid)
+    loop.controller.offer_names(uid)
+    prompt = loop.segmenter.requests[-1].prompt
+    assert prompt.box_xyxy.tolist() == [20, 10, 50, 30]
+    assert prompt.mask.shape == (64, 96)
+    loop.answer()
+    shown = loop.labels.show_suggestion.call_args.args[0]
+    assert len(shown.names) > 2
+    assert [row.shape for row in shown.candidates] == [before.shape]
+    assert shown.preselected is None or shown.preselected == 0
+    second = loop.controller.labels[1]
+    loop.controller.accept_rank(2)
+    named = loop.session.document.get(uid)
+    assert loop.session.classes.name(named.row.class_uid) == second.name
+    assert (named.row.mask, named.row.source, named.row.rank) == (before.row.mask, "drawn", 1)
+    assert named.row.score == second.score
+    assert second in named.row.suggestions
+    assert len(loop.session.document) == 1
+    assert not loop.controller.busy
+
+
+def test_a_drawn_mask_without_a_name_is_kept(loop):
+    for leave in (loop.controller.drop, loop.controller.accept_unnamed, loop.controller.take_back):
+        uid = drawn(loop)
+        loop.controller.offer_names(uid)
+        loop.answer()
+        assert loop.controller.busy
+        assert not leave()  # Ctrl+Z goes on to the drawing itself
+        assert not loop.controller.busy
+        assert loop.session.document.get(uid).row.class_uid is None
+
+
+def test_another_stroke_asks_for_names_again_and_a_click_begins_another_object(loop):
+    uid = drawn(loop)
+    loop.controller.offer_names(uid)
+    loop.answer()
+    asked = len(loop.segmenter.requests)
+    mask = loop.session.document.get(uid).row.mask.grow(3)
+    row = replace(loop.session.document.get(uid).row, mask=mask)
+    loop.session.put_items("Brush", [Item(row, mask_shape(mask))])
+    assert len(loop.segmenter.requests) == asked + 1
+    loop.answer()
+    loop.controller.accept_rank(1)
+    assert loop.session.document.get(uid).row.mask == mask
+    loop.controller.offer_names(uid)
+    loop.answer()
+    loop.click(80, 50)
+    assert loop.segmenter.requests[-1].prompt.mask is None
+    loop.answer()
+    loop.controller.accept_rank(1)
+    assert len(loop.session.document) == 2
+
+
+def test_names_of_a_drawn_mask_that_is_undone_go_with_it(loop):
+    uid = drawn(loop)
+    loop.controller.offer_names(uid)
+    loop.answer()
+    loop.session.put_items("Delete", (), drop=[uid])
+    assert not loop.controller.busy
+    assert loop.controller.suggested is None
+
+
+def test_there_is_no_preview_while_objects_are_reviewed(loop):
+    loop.controller.reviewing = True
+    loop.canvas.rested.emit(30.0, 20.0)
+    assert loop.segmenter.requests == []
+    loop.controller.reviewing = False
+    loop.canvas.rested.emit(30.0, 20.0)
+    assert loop.segmenter.requests[-1].hover
 
 
 def test_an_empty_mask_is_not_stored(loop):

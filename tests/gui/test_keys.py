@@ -104,8 +104,7 @@ def test_the_brush_changes_its_size(person):
     assert person.canvas._brush.radius < radius
 
 
-def test_a_polygon_becomes_an_object_and_its_corners_move(person, monkeypatch):
-    monkeypatch.setattr(person.window, "ask_name", lambda *_: "kite")
+def test_a_polygon_becomes_an_object_that_a_digit_names_and_its_corners_move(person):
     person.key(Key.Key_P)
     for point in ((40, 20), (90, 20), (90, 70)):
         person.click(*point)
@@ -113,12 +112,35 @@ def test_a_polygon_becomes_an_object_and_its_corners_move(person, monkeypatch):
     person.until(lambda: len(items(person)) == 1)
     uid = items(person)[0].uid
     assert area(person, uid) == pytest.approx(50 * 50 / 2, rel=0.05)
-    person.until(lambda: person.workspace.session.classes.name(person.document.get(uid).row.class_uid) == "kite")
+    person.until(lambda: person.annotation.suggested is not None)  # names beside the mask, and no dialog
+    name = person.annotation.labels[1].name
+    person.key(Key.Key_2)
+    assert person.workspace.session.classes.name(person.document.get(uid).row.class_uid) == name
+    assert len(items(person)) == 1
     person.key(Key.Key_P, SHIFT)
     assert person.canvas._tool is Tool.VERTICES
     person.until(lambda: person.canvas._vertices.active)
     before, after = changes(person, uid, lambda: drag(person, [(90, 70), (90, 100)]))
     assert after > before
+
+
+def test_a_drawn_object_gets_the_fixed_class_at_once(person):
+    first = accept(person, 150, 90)
+    person.key(Key.Key_L)
+    assert person.annotation.locked_class
+    person.key(Key.Key_B)
+    drag(person, [(30, 30), (60, 30)])
+    person.until(lambda: len(items(person)) == 2)
+    row = next(item.row for item in items(person) if item.uid != first)
+    person.until(lambda: person.document.get(row.uid).row.class_uid == person.document.get(first).row.class_uid)
+    assert not person.annotation.busy
+
+
+def test_no_preview_in_review_mode(person):
+    person.workspace.run_command("review.toggle")
+    assert person.annotation.reviewing
+    person.workspace.run_command("review.toggle")
+    assert not person.annotation.reviewing
 
 
 def test_holes_crumbs_growing_and_shrinking(person):
