@@ -12,7 +12,7 @@ import json
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path  # noqa: TC003  option types are read at run time
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from ovsam_core.checkpoint import load_model, save_model
 from ovsam_core.config import named_config
@@ -27,17 +27,18 @@ from training.finetune_sam import SamDecoderArgs
 from training.finetune_sam import train as finetune_sam
 from training.networks import load_network, save_network
 from training.options import LoopArgs
+from training.switches import AP, BACKBONES, COLUMNS, SIDES, SWITCHES, TITLES, Switch
 from training.tasks import LossArgs
 from training.teacher import TeacherArgs
 from training.train_clip2sam import Clip2SamArgs, Clip2SamOptim
 from training.train_clip2sam import train as train_clip2sam
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from ovsam_core.config import ModelConfig
 
-__all__ = ["SWITCHES", "AblateArgs", "Switch", "ablate", "main"]
+__all__ = ["AblateArgs", "ablate", "main", "tables"]
 
 
 @dataclass
@@ -89,129 +90,6 @@ class AblateArgs:
     teacher: TeacherArgs = field(default_factory=TeacherArgs)
 
 
-@dataclass(frozen=True)
-class Switch:
-    """One row of a table.
-
-    Attributes:
-        table: the table's key.
-        name: the row's name.
-        config: what changes in the model before it is trained.
-        after: what changes in the trained model's configuration only (no training of its own).
-        prompts: what changes in the samples.
-        distil: whether the neck is distilled; otherwise it learns with the head.
-        head: whether CLIP2SAM runs at all.
-        prompt: prompt of the evaluation.
-        evaluation: what changes in the evaluation's options.
-        system: what answers: the trained model, the teacher SAM, or the teacher with a fine-tuned decoder.
-        quoted: the paper's figures of this row.
-    """
-
-    table: str
-    name: str
-    config: Callable[[ModelConfig], ModelConfig] = lambda c: c
-    after: Callable[[ModelConfig], ModelConfig] = lambda c: c
-    prompts: Mapping[str, Any] = field(default_factory=dict)
-    distil: bool = True
-    head: bool = True
-    prompt: str = "box"
-    evaluation: Mapping[str, Any] = field(default_factory=dict)
-    system: Literal["model", "sam", "sam-tuned"] = "model"
-    quoted: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def key(self) -> str:
-        """Rows that train alike share a chain."""
-        return f"{self.table}-{self.name}".lower().replace(" ", "_").replace("/", "-")
-
-
-def _neck(kind: str) -> Callable[[ModelConfig], ModelConfig]:
-    return lambda c: replace(c, neck=replace(c.neck, kind=kind))  # type: ignore[arg-type]
-
-
-def _variant(variant: str) -> Callable[[ModelConfig], ModelConfig]:
-    token = variant in {"token", "token_clip"}
-    return lambda c: replace(c, head=replace(c.head, variant=variant, label_token_classifies=token))  # type: ignore[arg-type]
-
-
-def _fusion(alpha: float, beta: float) -> Callable[[ModelConfig], ModelConfig]:
-    return lambda c: replace(c, fusion=replace(c.fusion, enabled=True, alpha=alpha, beta=beta))
-
-
-def _head_only(config: ModelConfig) -> ModelConfig:
-    return replace(config, fusion=replace(config.fusion, enabled=False))
-
-
-def _roi(size: int) -> Callable[[ModelConfig], ModelConfig]:
-    return lambda c: replace(c, head=replace(c.head, roi=size))
-
-
-def _clip_norm(config: ModelConfig) -> ModelConfig:
-    return replace(config, input=replace(config.input, mean=config.crop.mean, std=config.crop.std))
-
-
-def _one_template(config: ModelConfig) -> ModelConfig:
-    return replace(config, templates=config.templates[:1])
-
-
-_AP = ("AP", "AP50", "AP75", "AP_S", "AP_M", "AP_L")
-SWITCHES: tuple[Switch, ...] = (
-    Switch("neck", "multi-scale neck", quoted={"IoU": 78.1, "GMACs": 1180, "params M": 304}, head=False),
-    Switch("neck", "single-scale neck", config=_neck("single"), quoted={"IoU": 73.6, "GMACs": 1280}, head=False),
-    Switch("clip2sam", "SAM2CLIP alone", head=False, config=_variant("none"), quoted={"IoU": 78.1, "Acc": 54.2}),
-    Switch("clip2sam", "class token", config=_variant("token"), quoted={"IoU": 81.3, "Acc": 79.3}),
-    Switch("clip2sam", "class token and CLIP", config=_variant("token_clip"), quoted={"IoU": 80.9, "Acc": 78.9}),
-    Switch("clip2sam", "light FPN", config=_variant("fpn"), quoted={"IoU": 81.5, "Acc": 84.3}),
-    Switch("sam2clip", "with SAM2CLIP"),
-    Switch("sam2clip", "without SAM2CLIP", distil=False),
-    Switch("fusion", "head alone", after=_head_only),
-    Switch("fusion", "alpha .1 beta .9", after=_fusion(0.1, 0.9)),
-    Switch("fusion", "alpha .4 beta .8", after=_fusion(0.4, 0.8)),
-    Switch("fusion", "frozen branch alone", after=_fusion(1.0, 1.0)),
-    Switch("roi", "RoIAlign 12", config=_roi(12)),
-    Switch("roi", "RoIAlign 7", config=_roi(7)),
-    Switch("region", "RoI of the true box", prompt="centre", evaluation={"region": "truth"}),
-    Switch("region", "RoI of the predicted mask", prompt="centre"),
-    Switch("input", "ImageNet mean"),
-    Switch("input", "CLIP mean", config=_clip_norm),
-    Switch("prompts", "21 boxes 19 points"),
-    Switch("prompts", "40 boxes", prompts={"boxes": 40, "points": 0}),
-    Switch("prompts", "40 points", prompts={"boxes": 0, "points": 40}, prompt="centre"),
-    Switch("templates", "all templates"),
-    Switch("templates", "one template", after=_one_template),
-    Switch("synonyms", "nearest synonym"),
-    Switch("synonyms", "mean of the synonyms", evaluation={"synonyms": "mean"}),
-    Switch("masks", "SAM", system="sam", quoted=dict(zip(_AP, (35.6, 54.9, 38.4, 17.2, 39.1, 51.4), strict=True))),
-    Switch(
-        "masks",
-        "SAM, decoder fine-tuned",
-        system="sam-tuned",
-        quoted=dict(zip(_AP, (35.8, 55.0, 38.4, 16.5, 38.6, 53.0), strict=True)),
-    ),
-    Switch("masks", "OVSAM", quoted=dict(zip(_AP, (35.8, 55.6, 38.3, 16.0, 38.9, 53.1), strict=True))),
-)
-_TITLES = {
-    "neck": "SAM2CLIP design (Table 7 left)",
-    "clip2sam": "CLIP2SAM design (Table 7 right)",
-    "sam2clip": "Components (Table 6)",
-    "fusion": "Fusion of learnt and frozen branch",
-    "roi": "RoI size",
-    "region": "Whose region is named",
-    "input": "Input normalisation",
-    "prompts": "Kinds of prompts in training",
-    "templates": "Text templates",
-    "synonyms": "Several phrases of one name",
-    "masks": "Masks from a detector's boxes (Table 4; quoted with Faster R-CNN R50)",
-    "backbone": "Backbones (Table 8 left)",
-}
-_BACKBONES = {
-    "ovsam-rn50": {"IoU": 77.3, "Acc": 50.8, "GMACs": 728, "params M": 165},
-    "ovsam-rn50x16-coco": {"IoU": 78.1, "Acc": 55.1, "GMACs": 1180, "params M": 304},
-    "ovsam-rn50x64": {"IoU": 78.1, "Acc": 54.1, "GMACs": 2098, "params M": 568},
-    "ovsam-convnext-large": {"IoU": 78.3, "Acc": 59.1, "GMACs": 1313, "params M": 321},
-}
-
-
 def ablate(args: AblateArgs) -> dict[str, list[dict[str, Any]]]:
     """Run the chosen tables; resumable, because every stage is.
 
@@ -221,7 +99,7 @@ def ablate(args: AblateArgs) -> dict[str, list[dict[str, Any]]]:
     known = [*dict.fromkeys(s.table for s in SWITCHES), "backbone"]
     if wrong := [t for t in args.tables if t not in known]:
         raise ConfigError(f"--tables: {', '.join(wrong)}: expected some of {', '.join(known)}")
-    rows = list(SWITCHES) + [Switch("backbone", b, head=False, quoted=_BACKBONES.get(b, {})) for b in args.backbones]
+    rows = list(SWITCHES) + [Switch("backbone", b, head=False, quoted=BACKBONES.get(b, {})) for b in args.backbones]
     found: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         if not args.tables or row.table in args.tables:
@@ -254,8 +132,8 @@ def _row(args: AblateArgs, switch: Switch) -> dict[str, Any]:
         options = replace(options, model=str(folder), **switch.evaluation)
         cost = measure_cost(config)
         costs = {
-            "params M": round(cost.total_parameters / 1e6, 1),
-            "GMACs": round(cost.total_macs(10) / 1e9, 1),
+            "params M": _rounded(cost.total_parameters / 1e6),
+            "GMACs": _rounded(cost.total_macs(10) / 1e9),
         }
     else:
         tuned = _tuned_decoder(args) if switch.system == "sam-tuned" else None
@@ -264,7 +142,9 @@ def _row(args: AblateArgs, switch: Switch) -> dict[str, Any]:
             options, baseline="sam", sam=teacher.sam, sam_type=teacher.sam_type, sam_decoder=tuned, vocabulary="none"
         )
     figures = evaluate(options)
-    precision = figures.get("ap", {}).get("detector_labels", {})
+    found = figures.get("ap", {})
+    ours = found.get("generalized_all", found.get("our_labels", {}))
+    precision = found.get("detector_labels", {}) if switch.table == "masks" else ours
     return {
         "row": switch.name,
         "IoU": _percent(figures["miou"]),
@@ -274,7 +154,8 @@ def _row(args: AblateArgs, switch: Switch) -> dict[str, Any]:
         "Acc base": _percent(figures["base"]["top1"]),
         "Acc novel": _percent(figures["novel"]["top1"]),
         **costs,
-        **{column: _percent(precision.get(column)) for column in _AP},
+        **{column: _percent(precision.get(column)) for column in AP},
+        **{column: _percent(found.get(side, {}).get("AP")) for column, side in SIDES.items()},
         "quoted": dict(switch.quoted),
     }
 
@@ -367,13 +248,18 @@ def _percent(value: float | None) -> float | None:
     return None if value is None else round(100 * value, 1)
 
 
+def _rounded(value: float) -> float:
+    return round(value, 1) if value >= 10 else round(value, 3)
+
+
 def tables(found: Mapping[str, list[dict[str, Any]]]) -> str:
-    """Return Markdown tables: our figures, then the paper's in brackets, marked as quoted."""
-    most = ("IoU", "IoU base", "IoU novel", "Acc", "Acc base", "Acc novel", "params M", "GMACs")
+    """Return Markdown tables: our figures, then the paper's in brackets, marked as quoted; no column without any."""
     lines = []
     for table, rows in found.items():
-        columns = ("IoU", *_AP) if table == "masks" else most
-        lines += [f"## {_TITLES[table]}", "", "| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+        columns = [c for c in COLUMNS if any(row.get(c) is not None or c in row["quoted"] for row in rows)]
+        if table == "masks":  # SAM has no names
+            columns = ["IoU", *AP]
+        lines += [f"## {TITLES[table]}", "", "| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
         for row in rows:
             cells = []
             for column in columns:

@@ -61,8 +61,10 @@ def read_detections(path: Path) -> dict[str, list[dict[str, Any]]]:
 
 def average_precision(
     truth: dict[str, Any], results: list[dict[str, Any]], *, categories: Sequence[int] = (), lvis: bool = False
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """Return mask AP, AP50, AP75, AP_S, AP_M, AP_L (and AP_r, AP_c, AP_f of LVIS) by faster-coco-eval.
+
+    None stands where no object of the kind is in the truth.
 
     Args:
         truth: COCO or LVIS document, restricted to the pictures that were looked at.
@@ -82,7 +84,8 @@ def average_precision(
     run.evaluate()
     run.accumulate()
     run.summarize()
-    return {_NAMES[k]: float(v) for k, v in run.stats_as_dict.items() if k in _NAMES}
+    # The evaluator says -1 where no object of the kind is in the truth.
+    return {_NAMES[k]: float(v) if v >= 0 else None for k, v in run.stats_as_dict.items() if k in _NAMES}
 
 
 def detection_report(
@@ -165,10 +168,12 @@ def _with_errors(
         }
         kept = [r for r in results if r["image_id"] in left]
         without.append(average_precision(part, kept, categories=categories, lvis=lvis))
-    spread = {name: np.array([one.get(name, -1.0) for one in without]) for name in found}
-    # A group whose absence leaves no truth of a kind has AP -1: nothing can be said then.
+    spread = {name: [one.get(name) for one in without] for name in found}
+    # A group whose absence leaves no truth of a kind has no AP: nothing can be said then.
     found["se"] = {
-        name: float(np.sqrt((groups - 1) * values.var())) for name, values in spread.items() if (values >= 0).all()
+        name: float(np.sqrt((groups - 1) * np.var([v for v in values if v is not None])))
+        for name, values in spread.items()
+        if None not in values
     }
     return found
 

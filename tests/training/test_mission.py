@@ -24,6 +24,7 @@ from training import ablate, distill_sam2clip, dump_features, finetune, train_cl
 from training.args import ConfigError, command
 from training.evaluate import EvaluateArgs, evaluate
 from training.simulate import SimulateArgs, simulate
+from training.switches import SWITCHES
 
 TUNE = ["--prompts.boxes", "2", "--prompts.points", "2", "--loss.points", "64", "--max_steps", "2", "--guard", "false"]
 TUNE += ["--validate_every", "2", "--names.steps", "20", "--names.lr", "0.01", "--device", "cpu"]
@@ -145,8 +146,14 @@ def test_ablation_shares_chains_and_marks_the_papers_figures(tmp_path):
     assert "## Text templates" in (tmp_path / "out" / "tables.md").read_text()
     # Rows that differ in evaluation alone share one trained chain.
     assert len(list((tmp_path / "out" / "runs").iterdir())) == 1
-    neck = [found["templates"][0] | {"row": s.name, "quoted": dict(s.quoted)} for s in ablate.SWITCHES[:2]]
-    assert "(quoted: 73.6)" in ablate.tables({"neck": neck})
+    neck = [found["templates"][0] | {"row": s.name, "quoted": dict(s.quoted)} for s in SWITCHES[:2]]
+    text = ablate.tables({"neck": neck})
+    assert "(quoted: 73.6)" in text
+    assert "| AP" not in text  # no detector's boxes, and none quoted
+    clip2sam = [found["templates"][0] | {"quoted": dict(s.quoted)} for s in SWITCHES if s.table == "clip2sam"]
+    text = ablate.tables({"clip2sam": clip2sam})
+    assert "| IoU base | IoU novel | Acc | Acc base | Acc novel | AP base | AP novel | params M | GMACs |" in text
+    assert "| – (quoted: 31.1) | – (quoted: 36) |" in text
     with pytest.raises(ConfigError, match="expected some of neck"):
         ablate.main(replace(args, tables=("necks",)))
 
@@ -181,6 +188,9 @@ def test_ablation_of_sams_decoder_and_of_synonyms(tmp_path):
     assert found["masks"][0]["IoU"] != found["masks"][1]["IoU"]
     assert len(list((tmp_path / "out" / "runs").iterdir())) == 2  # one chain for all rows, and SAM's decoder
     nearest, mean = found["synonyms"]
+    assert 0 <= nearest["AP base"] <= 100
+    assert found["masks"][0]["AP_L"] is None  # there is no large object
+    assert "| – (quoted: 51.4) |" in (tmp_path / "out" / "tables.md").read_text()
     assert nearest["IoU"] == mean["IoU"]
     text = (tmp_path / "out" / "tables.md").read_text()
     assert "| | IoU | AP | AP50 | AP75 | AP_S | AP_M | AP_L |" in text

@@ -110,6 +110,7 @@ def test_ap_has_standard_errors(tmp_path):
     args = EvaluateArgs(data, tmp_path / "o.json", detections=results, ap_groups=3)
     report = detection_report(args, Oracle(), read_records(data), VOCABULARY, {})
     assert 0 < report["detector_labels"]["se"]["AP50"] < 0.5
+    assert report["detector_labels"]["AP_L"] is None  # there is no large object
     same = average_precision(json.loads(data.read_text()), [])
     assert same["AP"] == 0.0
     none = detection_report(replace(args, ap_groups=0), Oracle(), read_records(data), VOCABULARY, {})
