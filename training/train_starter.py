@@ -89,7 +89,7 @@ class StarterArgs:
     stage: Literal["all", "masks", "judge", "features", "joint", "text", "calibrate", "assemble"] = "all"
     threads: int = 0
     masks: MaskDataArgs = field(default_factory=MaskDataArgs)
-    steps: tuple[int, ...] = (2250, 2200, 690)
+    steps: tuple[int, ...] = (2250, 2200, 690, 3000)
     prompts: PromptArgs = field(default_factory=PromptArgs)
     loop: StarterLoop = field(default_factory=StarterLoop)
     optim: StarterOptim = field(default_factory=StarterOptim)
@@ -143,7 +143,7 @@ def _mask_task(args: StarterArgs) -> MaskTask:
 
 
 def mask_phases(args: StarterArgs) -> tuple[StarterArgs, ...]:
-    """Return the mask runs of the starter: a long one on small crops, one on large crops, and one that is click-heavy.
+    """Return the mask runs of the starter: on small crops, on large crops, a click-heavy one, and one on fresh samples.
 
     Every run starts from the averaged weights of the one before.
     """
@@ -174,7 +174,16 @@ def mask_phases(args: StarterArgs) -> tuple[StarterArgs, ...]:
         loop=replace(args.loop, max_steps=args.steps[2], seed=args.loop.seed + 2),
         optim=replace(gentle, final_factor=0.0, ema=0.998),
     )
-    return small, large, clicks
+    fresh = replace(
+        clicks,
+        out=args.out / "masks-fresh",
+        init=clicks.out,
+        masks=replace(clicks.masks, samples=24000, fixed=0.3, zoom=0.58, window=0.37, whole=(512,)),
+        prompts=replace(args.prompts, box=0.5, centre=0.8),
+        loop=replace(args.loop, max_steps=args.steps[3], seed=args.loop.seed + 3),
+        optim=replace(clicks.optim, lr=args.optim.lr * 0.6),
+    )
+    return small, large, clicks, fresh
 
 
 def train_names(

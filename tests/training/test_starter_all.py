@@ -23,7 +23,7 @@ from training.minilm import MiniLM
 
 HEIGHT, WIDTH, RADIUS = 96, 128, 22
 TOY = [
-    *("--threads", "1", "--steps", "1,1,1", "--batch_size", "2", "--judge.masks.samples", "3", "--judge.steps", "5"),
+    *("--threads", "1", "--steps", "1,1,1,1", "--batch_size", "2", "--judge.masks.samples", "3", "--judge.steps", "5"),
     *("--joint.steps", "20", "--joint.batch", "16", "--tower.steps", "2", "--tower.batch", "4"),
     *("--phrases", "40", "--layers", "1"),
 ]
@@ -90,9 +90,9 @@ def out(data, tmp_path_factory):
 
 
 def test_every_run_starts_where_the_one_before_ended(out):
-    for name in ("masks-192", "masks-256", "masks-clicks"):
+    for name in ("masks-192", "masks-256", "masks-clicks", "masks-fresh"):
         assert checkpoints.latest(out / name).name == "step-00000001", name
-    last = checkpoints.load(checkpoints.latest(out / "masks-clicks")).ema
+    last = checkpoints.load(checkpoints.latest(out / "masks-fresh")).ema
     judged = checkpoints.load(checkpoints.latest(out / "masks")).ema
     assert last.keys() == judged.keys()
     head = "path.decoder.iou_prediction_head."
