@@ -126,19 +126,21 @@ def records_of(dataset: CocoDataset, folder: Path) -> list[PictureRecord]:
 
 
 def read_sa1b(folder: Path) -> list[PictureRecord]:
-    """Read a folder of SA-1B files: one JSON beside each picture, masks without names.
+    """Read a folder of SA-1B files (and its folders): one JSON beside each picture, masks without names.
 
     Raises:
         FormatError: a file is not as SA-1B writes it.
     """
     pictures = []
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(folder.rglob("*.json")):
         data = _read_json(path)
         try:
             image = data["image"]
             height, width = int(image["height"]), int(image["width"])
             objects = tuple(_sa1b_object(item, height, width) for item in data["annotations"])
-            pictures.append(PictureRecord(str(image["image_id"]), folder / image["file_name"], height, width, objects))
+            pictures.append(
+                PictureRecord(str(image["image_id"]), path.parent / image["file_name"], height, width, objects)
+            )
         except (KeyError, TypeError, ValueError, FormatError) as error:
             raise FormatError(f"{path}: {type(error).__name__} {error}") from error
     return pictures

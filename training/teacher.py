@@ -67,8 +67,12 @@ def manifest_of(args: TeacherArgs, sam: Sam) -> dict[str, Any]:
 
 
 def list_pictures(path: Path, images: Path | None = None) -> list[PictureRecord]:
-    """Return the pictures of a COCO file, a folder of SA-1B files, or (without annotation) of any folder."""
-    if path.is_dir() and not any(path.glob("*.json")):
+    """Return the pictures of a COCO file, or all in a folder and its folders.
+
+    Annotations beside the pictures of a folder (SA-1B) are not read: a teacher needs none, and the masks of a hundred
+    thousand pictures would fill the memory.
+    """
+    if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
         return [PictureRecord(str(p.relative_to(path)), p, 0, 0, ()) for p in files]
     return read_records(path, images)

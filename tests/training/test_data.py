@@ -118,12 +118,16 @@ def test_whole_pictures_are_padded_like_the_engines(tmp_path):
 
 
 def test_sa1b(tmp_path):
+    tmp_path = tmp_path / "sa_000000"
+    tmp_path.mkdir()
     _, objects = scene(5)
     mask = Mask.of(objects[0][1])
     annotation = {"id": 7, "segmentation": mask.rle, "bbox": list(mask.bbox_xywh), "area": mask.area}
     image = {"image_id": 5, "file_name": "sa_5.jpg", "height": 48, "width": 64}
     (tmp_path / "sa_5.json").write_text(json.dumps({"image": image, "annotations": [annotation]}))
-    (record,) = read_sa1b(tmp_path)
+    for folder in (tmp_path, tmp_path.parent):  # as published: sa_000000/, sa_000001/, …
+        (record,) = read_sa1b(folder)
+        assert record.path == tmp_path / "sa_5.jpg"
     assert np.array_equal(decode_mask(record.objects[0], 48, 64), objects[0][1])
     assert record.objects[0].name == ""
 

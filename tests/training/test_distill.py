@@ -43,6 +43,14 @@ def test_dumped_and_live_teachers_give_the_same_numbers(tmp_path):
     assert dumped.shape == (3, 32, 8, 8)
 
 
+def test_a_teachers_pictures_are_listed_without_their_annotations(tmp_path):
+    """SA-1B as it is published: folders of pictures, each with a JSON that the teacher does not need."""
+    coco_file(tmp_path / "sa_000000", 2)
+    (tmp_path / "sa_000000" / "images" / "0.json").write_text("not read")
+    assert [p.id for p in list_pictures(tmp_path)] == ["sa_000000/images/0.png", "sa_000000/images/1.png"]
+    assert [p.path.name for p in list_pictures(tmp_path / "sa_000000" / "data_0.json")] == ["0.png", "1.png"]
+
+
 def test_a_dump_is_resumed_and_never_mixed(tmp_path):
     coco_file(tmp_path, 3)
     dump(tmp_path, tmp_path / "images", limit=2)
