@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from platformdirs import user_data_path, user_log_path
-from PySide6.QtCore import QObject, Qt, QTimer, Signal
+from PySide6.QtCore import QCoreApplication, QObject, Qt, QTimer, Signal
 from PySide6.QtWidgets import QApplication
 
 from ovsam_annotator.controller.preferences import PreferencesController
@@ -97,7 +97,7 @@ def build(
         preferences=preferences,
         samples=samples or user_data_path("ovsam", appauthor=False) / "samples",
     )
-    window.set_device(model, "", "starting")
+    window.set_device(model, "", QCoreApplication.translate("Workspace", "starting"))
     worker.submit(SelectModel(model))
     settle()
     return Application(window, workspace, worker, tasks, preferences)
@@ -140,7 +140,10 @@ class _LastResort(QObject):
             self._seen.add(text)
             self._window.show_message(
                 data.Message(
-                    "crash", f"Something went wrong: {text}", f"Your work is saved. Details: {log_file()}", "error"
+                    "crash",
+                    self.tr("Something went wrong: {text}").format(text=text),
+                    self.tr("Your work is saved. Details: {file}").format(file=log_file()),
+                    "error",
                 )
             )
 

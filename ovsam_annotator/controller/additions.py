@@ -8,6 +8,7 @@ from PySide6.QtCore import QObject, Signal
 
 from ovsam_annotator.controller.projects import pictures_among
 from ovsam_annotator.views import data
+from ovsam_annotator.views.translation import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +57,7 @@ class AdditionsController(QObject):
         if session is None:
             return
         if session.read_only:
-            self._tell("Nothing can be added: the project is read-only")
+            self._tell(self.tr("Nothing can be added: the project is read-only"))
             return
 
         def found(files: list[Path]) -> None:
@@ -65,14 +66,14 @@ class AdditionsController(QObject):
             if files:
                 session.store.write(lambda project: project.add_pictures(files), written, refused)
             else:
-                self._tell("No pictures among what was dropped")
+                self._tell(self.tr("No pictures among what was dropped"))
 
         def written(rows: list[PictureRow]) -> None:
             if self._session is session:
                 self._show(session, rows)
 
         def refused(error: Exception) -> None:
-            self._tell(f"The pictures cannot be added: {error}")
+            self._tell(self.tr("The pictures cannot be added: {error}").format(error=error))
 
         self._runner.run(lambda: pictures_among(paths), found, refused)
 
@@ -88,27 +89,27 @@ class AdditionsController(QObject):
             if self._session is not session:
                 return
             if not removed:
-                self._tell("The pictures stay: some of them have objects by now")
+                self._tell(self.tr("The pictures stay: some of them have objects by now"))
                 return
             session.reload_lists()
             session.history_changed.emit()
-            self._window.set_hint(f"{len(ids)} picture{'s' * (len(ids) != 1)} taken out again; no file was touched")
+            self._window.set_hint(
+                self.tr("{pictures} taken out again; no file was touched").format(pictures=counted("picture", len(ids)))
+            )
 
         session.store.write(lambda project: _remove(project, ids), done)
 
     def _show(self, session: Session, rows: list[PictureRow]) -> None:
         if not rows:
-            self._window.set_hint("These pictures are in the project already")
+            self._window.set_hint(self.tr("These pictures are in the project already"))
             return
         self._ids = tuple(row.id for row in rows)
         for row in rows:
             session.note_picture(row)
         session.reload_lists()
         session.history_changed.emit()
-        plural = "s" * (len(rows) != 1)
-        self._window.show_message(
-            data.Message(ADDED, f"{len(rows)} picture{plural} added to this project", "", "info", "Undo")
-        )
+        text = self.tr("{pictures} added to this project").format(pictures=counted("picture", len(rows)))
+        self._window.show_message(data.Message(ADDED, text, "", "info", self.tr("Undo")))
         self.added.emit(rows[0].id)
 
     def _tell(self, text: str) -> None:

@@ -168,7 +168,7 @@ class AnnotationController(QObject):
             return
         self._end_naming()
         if not self.busy and not positive:
-            self.hint_changed.emit("Start with a click on the object (left), then exclude with right clicks")
+            self.hint_changed.emit(self.tr("Start with a click on the object (left), then exclude with right clicks"))
             self._canvas.set_marks(data.PromptMarks())
             return
         self._ask(self._prompt.with_point(x, y, positive=positive, now=self._clock()))
@@ -216,7 +216,7 @@ class AnnotationController(QObject):
         if item is None or not self._can_prompt():
             return
         if item.row.locked:
-            self.hint_changed.emit("This object is locked; unlock it first")
+            self.hint_changed.emit(self.tr("This object is locked; unlock it first"))
             return
         self.drop()
         mask = item.row.mask
@@ -234,7 +234,7 @@ class AnnotationController(QObject):
         self._canvas.set_suggestion(None)
         self._labels.clear()
         self._canvas.set_marks(data.PromptMarks())
-        self.hint_changed.emit("Refining: left click adds, right click removes, Esc leaves it as it was")
+        self.hint_changed.emit(self.tr("Refining: left click adds, right click removes, Esc leaves it as it was"))
 
     # ---- names for a mask that was drawn
 
@@ -360,7 +360,7 @@ class AnnotationController(QObject):
             case Failed() if answer.generation is not None and answer.generation == self._asked:
                 self._fail(f"{answer.text}. {answer.advice}")
             case Progress() if self._asked is not None and answer.stage == "loading":
-                self.hint_changed.emit("The model is starting; your click waits")
+                self.hint_changed.emit(self.tr("The model is starting; your click waits"))
 
     def _fail(self, text: str) -> None:
         self._asked = None
@@ -417,7 +417,9 @@ class AnnotationController(QObject):
         elif self._prompt.refined and self._drawn is None:
             self._finish(None, (), None, keep_class=True)
         else:
-            self.hint_changed.emit("No name stands out: press its digit, / to search, or Shift+Enter for no name")
+            self.hint_changed.emit(
+                self.tr("No name stands out: press its digit, / to search, or Shift+Enter for no name")
+            )
 
     def accept_rank(self, rank: int) -> None:
         """A digit: the name at this place, from 1."""
@@ -470,7 +472,7 @@ class AnnotationController(QObject):
         if answer is None or session is None or session.document is None or self.waiting:
             return
         if answer.shape.area == 0:
-            self.hint_changed.emit("The mask is empty: click again, or drag a box")
+            self.hint_changed.emit(self.tr("The mask is empty: click again, or drag a box"))
             return
         if answer.drawn is not None:
             self._name_drawn(answer.drawn, named, extra, rank)
@@ -515,7 +517,7 @@ class AnnotationController(QObject):
         wanted = class_uid or self._last_class
         self._set_lock("" if self.locked_class and self.locked_class == wanted else wanted)
         if not wanted:
-            self.hint_changed.emit("Accept one object first, or press a class hotkey (Ctrl+1 …)")
+            self.hint_changed.emit(self.tr("Accept one object first, or press a class hotkey (Ctrl+1 …)"))
 
     def _set_lock(self, uid: str) -> None:
         self.locked_class = uid
@@ -528,10 +530,10 @@ class AnnotationController(QObject):
         if self._session is None or self._session.document is None:
             self.hint_changed.emit("")
         elif self.waiting:
-            self.hint_changed.emit("Working on your click …")
+            self.hint_changed.emit(self.tr("Working on your click …"))
         elif self._answer is not None:
             locked = self._session.classes.name(self.locked_class)
-            enter = f"Enter: {locked}" if locked else "1–9 or Enter: accept"
-            self.hint_changed.emit(f"{enter} · right click: off the object · / search · Esc: drop")
+            enter = self.tr("Enter: {name}").format(name=locked) if locked else self.tr("1–9 or Enter: accept")
+            self.hint_changed.emit(enter + self.tr(" · right click: off the object · / search · Esc: drop"))
         else:
-            self.hint_changed.emit("Click an object, or drag a box round it")
+            self.hint_changed.emit(self.tr("Click an object, or drag a box round it"))

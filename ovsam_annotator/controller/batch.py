@@ -13,6 +13,7 @@ from PySide6.QtCore import QObject, Signal
 from ovsam_annotator.inference.messages import Everything, Failed, Proposed
 from ovsam_annotator.model.certainty import is_clear
 from ovsam_annotator.views import data
+from ovsam_annotator.views.translation import counted
 from ovsam_core.errors import FormatError
 from ovsam_core.store import Change, ObjectRow, new_uid
 
@@ -107,8 +108,10 @@ class BatchController(QObject):
         if session is not None and not session.read_only and isinstance(kept, dict):
             left = [i for i in kept.get("left", ()) if i in session.pictures]
             if left:
-                text = f"Pre-labelling was interrupted with {len(left)} pictures to go"
-                self._window.show_message(data.Message("batch", text, "", "info", "Resume"))
+                text = self.tr("Pre-labelling was interrupted with {pictures} to go").format(
+                    pictures=counted("picture", len(left))
+                )
+                self._window.show_message(data.Message("batch", text, "", "info", self.tr("Resume")))
                 self._left, self._total = deque(left), len(left)
 
     def resume(self) -> None:
@@ -127,12 +130,12 @@ class BatchController(QObject):
             if self._session is not session:
                 return
             free = [i for i, p in session.pictures.items() if i not in busy and p.state in {"unseen", "in_work"}]
-            text = (
-                f"{len(free)} pictures without objects would get proposals as open objects. "
-                f"{len(session.pictures) - len(free)} pictures with objects, or marked done, are left alone."
-            )
-            choices = ("Find everything", "Boxes from a COCO results file…")
-            answer = self._window.ask_choice("Pre-label pictures", text, choices)
+            text = self.tr(
+                "Pictures without objects, which would get proposals as open objects: {free}. "
+                "Pictures with objects, or marked done, which are left alone: {left}."
+            ).format(free=len(free), left=len(session.pictures) - len(free))
+            choices = (self.tr("Find everything"), self.tr("Boxes from a COCO results file…"))
+            answer = self._window.ask_choice(self.tr("Pre-label pictures"), text, choices)
             if answer == 0:
                 self._begin(free, None)
             elif answer == 1:
@@ -162,7 +165,7 @@ class BatchController(QObject):
     # ---- running
 
     def _ask_boxes(self, free: Sequence[int]) -> None:
-        path = self._window.ask_open_file("Boxes", "COCO results (*.json)")
+        path = self._window.ask_open_file(self.tr("Boxes"), self.tr("COCO results (*.json)"))
         session = self._session
         if not path or session is None:
             return
@@ -179,10 +182,10 @@ class BatchController(QObject):
 
     def _begin(self, picture_ids: list[int], boxes: Mapping[int, Boxes] | None) -> None:
         if not picture_ids:
-            self._window.show_message(data.Message("batch", "No picture to pre-label"))
+            self._window.show_message(data.Message("batch", self.tr("No picture to pre-label")))
             return
         self._left, self._boxes = deque(picture_ids), boxes
-        self._label = f"{BATCH_LABEL} {len(picture_ids)} pictures · {new_uid()[:4]}"
+        self._label = f"{BATCH_LABEL} {len(picture_ids)} picture{'s' * (len(picture_ids) != 1)} · {new_uid()[:4]}"
         self._total = len(picture_ids)
         self._pictures = self._objects = self._skipped = 0
         self._paused = False
@@ -193,9 +196,11 @@ class BatchController(QObject):
         if session is None or not self.running:
             return
         done = self._total - len(self._left)
-        text = f"{done} of {self._total} pictures, {self._objects} objects"
+        text = self.tr("{done} of {pictures}, {objects}").format(
+            done=done, pictures=counted("picture", self._total), objects=counted("object", self._objects)
+        )
         self._window.show_job(
-            data.JobRow(_JOB, "Pre-labelling", text, done / self._total, can_pause=True, paused=self._paused)
+            data.JobRow(_JOB, self.tr("Pre-labelling"), text, done / self._total, can_pause=True, paused=self._paused)
         )
         if self._paused or self._asked is not None or not self._vocabulary_digest:
             return
@@ -282,10 +287,12 @@ class BatchController(QObject):
             session.store.write(lambda project: project.set_setting(_SETTING, {}))
             session.reload_lists()
             session.history_changed.emit()
-        note = f"; {skipped} pictures failed" if skipped else ""
-        self._window.show_message(
-            data.Message("batch", f"{objects} objects on {pictures} pictures{note}", "Undo takes all of it back.")
+        text = self.tr("{objects} on {pictures}").format(
+            objects=counted("object", objects), pictures=counted("picture", pictures)
         )
+        if skipped:
+            text += self.tr("; failed: {pictures}").format(pictures=counted("picture", skipped))
+        self._window.show_message(data.Message("batch", text, self.tr("Undo takes all of it back.")))
         self.finished.emit(pictures, objects)
 
     def _stop(self) -> None:

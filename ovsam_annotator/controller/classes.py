@@ -93,7 +93,7 @@ class ClassesController(QObject):
         if new:
             session.put_class(f"Add class {row.name}", row)
         else:
-            self.told.emit(f"“{row.name}” is a class of this project already")
+            self.told.emit(self.tr("“{name}” is a class of this project already").format(name=row.name))
 
     def rename(self, uid: str, name: str) -> None:
         """Rename a class everywhere."""
@@ -102,7 +102,9 @@ class ClassesController(QObject):
         if session is None or row is None or not name.strip() or name.strip() == row.name:
             return
         if any(other.name == name.strip() for other in session.classes):
-            self.told.emit(f"A class is called “{name.strip()}” already; merge the two instead")
+            self.told.emit(
+                self.tr("A class is called “{name}” already; merge the two instead").format(name=name.strip())
+            )
             self.show()
             return
         session.change(lambda project: rename_class(project, uid, name.strip()))
@@ -149,7 +151,11 @@ class ClassesController(QObject):
             if session is None:
                 return
             if len(vocabulary) > _NAMES_AT_ONCE:
-                self.told.emit(f"{path}: {len(vocabulary):,} names are too many for a class list; choose a vocabulary")
+                self.told.emit(
+                    self.tr("{path}: {n} names are too many for a class list; choose a vocabulary").format(
+                        path=path, n=f"{len(vocabulary):,}"
+                    )
+                )
                 return
             for entry in vocabulary:
                 row, new = session.claim_class(entry.id, entry.name)

@@ -83,7 +83,7 @@ class ExchangeController(QObject):
         session = self._session
         if session is None or _EXPORT in self._stop:
             return
-        stop = self._begin(_EXPORT, f"Exporting {Path(choice.path).name}")
+        stop = self._begin(_EXPORT, self.tr("Exporting {name}").format(name=Path(choice.path).name))
         include: Any = choice.scope
         kind: Any = choice.format
         options = ExportOptions(
@@ -110,7 +110,9 @@ class ExchangeController(QObject):
 
     def ask_import(self) -> None:
         """Ask for an annotation file, and import it."""
-        path = self._window.ask_open_file("Import annotations", "COCO, LVIS, labelme, YOLO (*.json *.yaml)")
+        path = self._window.ask_open_file(
+            self.tr("Import annotations"), self.tr("COCO, LVIS, labelme, YOLO (*.json *.yaml)")
+        )
         if path:
             self.import_file(path)
 
@@ -119,7 +121,7 @@ class ExchangeController(QObject):
         session = self._session
         if session is None or _IMPORT in self._stop or session.read_only:
             return
-        stop = self._begin(_IMPORT, f"Importing {Path(path).name}")
+        stop = self._begin(_IMPORT, self.tr("Importing {name}").format(name=Path(path).name))
 
         def finished(report: Report) -> None:
             session.reload_lists()
@@ -160,7 +162,8 @@ class ExchangeController(QObject):
 
     def _done(self, job_id: str, path: str, report: Report) -> None:
         self._end(job_id)
-        title = f"{'Imported' if job_id == _IMPORT else 'Exported'} {Path(path).name}"
+        text = self.tr("Imported {file}") if job_id == _IMPORT else self.tr("Exported {file}")
+        title = text.format(file=Path(path).name)
         self._window.show_report_text(title, [path, *report.text().splitlines()])
         self.finished.emit(job_id, path)
 
@@ -169,4 +172,5 @@ class ExchangeController(QObject):
         if isinstance(error, CancelledError):
             self._window.show_message(data.Message(job_id, str(error)))
         else:
-            self._window.show_message(data.Message(job_id, f"{job_id.title()} failed: {error}", level="error"))
+            text = self.tr("Import failed: {error}") if job_id == _IMPORT else self.tr("Export failed: {error}")
+            self._window.show_message(data.Message(job_id, text.format(error=error), level="error"))

@@ -8,6 +8,7 @@ from PySide6.QtCore import QObject, Signal
 
 from ovsam_annotator.controller import rows
 from ovsam_annotator.controller.batch import BATCH_LABEL
+from ovsam_annotator.views.translation import counted
 
 if TYPE_CHECKING:
     from ovsam_annotator.controller.session import Session
@@ -99,14 +100,14 @@ class HistoryController(QObject):
                     results.append(project.undo(picture))
             return [r for r in results if r is not None]
 
-        session.store.write(work, lambda results: self._after(session, results, "Went back in history"))
+        session.store.write(work, lambda results: self._after(session, results, self.tr("Went back in history")))
 
     def _reverse(self, *, redo: bool) -> None:
         session = self._session
         if session is None or session.document is None:
             return
         if session.read_only:
-            self.told.emit("The project is read-only")
+            self.told.emit(self.tr("The project is read-only"))
             return
         picture = session.document.picture.id
 
@@ -118,13 +119,13 @@ class HistoryController(QObject):
             return [] if result is None else [result]
 
         def done(results: list[UndoResult]) -> None:
-            verb = "Redone" if redo else "Undone"
             if not results:
-                self.told.emit("Nothing to redo" if redo else "Nothing to undo on this picture")
+                self.told.emit(self.tr("Nothing to redo") if redo else self.tr("Nothing to undo on this picture"))
                 return
             more = max(results[0].step.pictures, len(results))
-            where = f" ({more} pictures)" if more > 1 else ""
-            self._after(session, results, f"{verb}: {results[0].step.label}{where}")
+            where = f" ({counted('picture', more)})" if more > 1 else ""
+            text = self.tr("Redone: {step}") if redo else self.tr("Undone: {step}")
+            self._after(session, results, text.format(step=results[0].step.label + where))
 
         session.store.write(work, done)
 
@@ -132,7 +133,7 @@ class HistoryController(QObject):
         if self._session is not session or not results:
             return
         left = sum(len(result.left) for result in results)
-        note = f"; {left} rows changed since were left alone" if left else ""
+        note = self.tr("; left alone, for it was changed since: {n}").format(n=left) if left else ""
         touched = frozenset[int]().union(*(result.pictures for result in results))
         session.read_touched(touched, classes=any(result.classes for result in results))
         session.history_changed.emit()

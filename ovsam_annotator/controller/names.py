@@ -165,7 +165,10 @@ class NamesController(QObject):
             if serial != self._serial:
                 return
             instead = self._ranked is None and preset != DEFAULT_VOCABULARY
-            self.failed.emit(f"Vocabulary “{preset}”: {error}", self._ranked is None and not instead)
+            self.failed.emit(
+                self.tr("Vocabulary “{preset}”: {error}").format(preset=preset, error=error),
+                self._ranked is None and not instead,
+            )
             if instead:
                 self._preset = DEFAULT_VOCABULARY
                 self._load()

@@ -68,7 +68,7 @@ class NamingController(QObject):
             return
         known = [row.name for row in session.classes]
         start = session.classes.name(session.document.selected()[-1].row.class_uid)
-        name = self._window.ask_name("Name", start, known).strip()
+        name = self._window.ask_name(self.tr("Name"), start, known).strip()
         if name:
             entry = self._names.vocabulary.find(name) if self._names.vocabulary else None
             row, extra = session.claim_class(entry.id if entry else "", entry.name if entry else name)
@@ -93,7 +93,7 @@ class NamingController(QObject):
         session = self._session
         row = session.classes.with_hotkey(f"Ctrl+{number % 10}") if session else None
         if session is None or row is None:
-            self.told.emit(f"No class has the hotkey Ctrl+{number % 10}")
+            self.told.emit(self.tr("No class has the hotkey Ctrl+{number}").format(number=number % 10))
         elif self._annotation.suggested is not None:
             self._annotation.accept_class(row)
         elif session.document is not None and session.document.selection:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QCoreApplication, QObject, Signal
 
 from ovsam_annotator.controller import rows
 from ovsam_annotator.controller.projects import find_moved
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from ovsam_annotator.controller.session import Session
     from ovsam_annotator.controller.tasks import Runner
+    from ovsam_annotator.inference.messages import Stage
     from ovsam_annotator.inference.segmenter import Segmenter
     from ovsam_annotator.model.document import Item
     from ovsam_annotator.views.data import PictureImage
@@ -35,14 +36,17 @@ __all__ = ["LoadedPicture", "NavigationController", "load_for_display"]
 
 _AHEAD = 2  # pictures prepared before they are needed
 _KEPT_BYTES = 1 << 29  # decoded pictures kept: the two before, the open one, the two after
-_STAGES = {
-    "loading": "The model is starting",
-    "reading": "Reading the picture",
-    "encoding": "Looking at the picture",
-    "decoding": "Looking at the picture",
-    "names": "Learning the names",
-}
 _OPEN_STATES = ("unseen", "in_work", "needs_work")
+
+
+def _stage_text(stage: Stage) -> str:
+    """What the model does with the open picture, in words."""
+    words = {
+        "loading": QCoreApplication.translate("Stage", "The model is starting"),
+        "reading": QCoreApplication.translate("Stage", "Reading the picture"),
+        "names": QCoreApplication.translate("Stage", "Learning the names"),
+    }
+    return words.get(stage, QCoreApplication.translate("Stage", "Looking at the picture"))
 
 
 class LoadedPicture:
@@ -162,7 +166,7 @@ class NavigationController(QObject):
             self._ready.move_to_end(picture_id)
             self._show(picture_id, ready)
         else:
-            self._canvas.set_encode_state(data.EncodeState.QUEUED, "Reading the picture")
+            self._canvas.set_encode_state(data.EncodeState.QUEUED, self.tr("Reading the picture"))
             self._load(picture_id)
 
     def retry(self) -> None:
@@ -182,7 +186,9 @@ class NavigationController(QObject):
         if target is not None:
             self.open(target)
         else:
-            self.hint_changed.emit("This is the last picture" if by > 0 else "This is the first picture")
+            self.hint_changed.emit(
+                self.tr("This is the last picture") if by > 0 else self.tr("This is the first picture")
+            )
 
     def step_open(self, by: int) -> None:
         """Open the next or previous picture that still needs work."""
@@ -193,7 +199,7 @@ class NavigationController(QObject):
             if session.pictures[picture_id].state in _OPEN_STATES:
                 self.open(picture_id)
                 return
-        self.hint_changed.emit("No further picture needs work in this direction")
+        self.hint_changed.emit(self.tr("No further picture needs work in this direction"))
 
     def following(self) -> tuple[int, ...]:
         """Ids of the other visible pictures in the order of the list, beginning after the open one, round its end."""
@@ -239,7 +245,7 @@ class NavigationController(QObject):
         self._searched.add(picture_id)
         picture = session.pictures[picture_id]
         folder = session.store.project.folder
-        self._canvas.set_encode_state(data.EncodeState.QUEUED, "Looking for the picture by its content")
+        self._canvas.set_encode_state(data.EncodeState.QUEUED, self.tr("Looking for the picture by its content"))
 
         def done(found: Path | None) -> None:
             if self._session is not session:
@@ -249,7 +255,7 @@ class NavigationController(QObject):
                 return
             moved = replace(session.pictures[picture_id], path=session.store.project.relative(found))
             session.put_picture(f"Find {found.name} again", moved)
-            self.hint_changed.emit(f"The picture had moved; it was found again: {found}")
+            self.hint_changed.emit(self.tr("The picture had moved; it was found again: {found}").format(found=found))
             if self._current == picture_id and session.document is None:
                 self._load(picture_id)
 
@@ -257,7 +263,11 @@ class NavigationController(QObject):
         self._runner.run(lambda: find_moved(folder, name, key), done, lambda _: self._fail(picture_id, error))
 
     def _fail(self, picture_id: int, error: Exception) -> None:
-        text = str(error) if isinstance(error, PictureError) else f"The picture cannot be shown: {error!r}"
+        text = (
+            str(error)
+            if isinstance(error, PictureError)
+            else self.tr("The picture cannot be shown: {error}").format(error=repr(error))
+        )
         self._missing.add(picture_id)
         self._set_encode(picture_id, data.EncodeState.FAILED)
         if self._current == picture_id:
@@ -301,10 +311,10 @@ class NavigationController(QObject):
         """The file was replaced by a picture of another size: its objects must not be drawn on the wrong pixels."""
         mask = items[0].row.mask
         width, height = loaded.size_wh
-        text = (
-            f"The file is now {width} × {height} pixels, but its {len(items)} objects were made on "
-            f"{mask.width} × {mask.height}. Put the old file back, or remove the picture from the project"
-        )
+        text = self.tr(
+            "The file is now {now} pixels, but what is labelled was made on {then}. "
+            "Put the old file back, or remove the picture from the project"
+        ).format(now=f"{width} × {height}", then=f"{mask.width} × {mask.height}")
         self._canvas.set_encode_state(data.EncodeState.FAILED, text)
         self.failed.emit(picture_id, text)
 
@@ -327,9 +337,11 @@ class NavigationController(QObject):
                 self._set_encode(answer.picture_id, data.EncodeState.READY)
             case Progress(picture_id=None) if self._current is not None and answer.stage == "loading":
                 if self._encode.get(self._current) is not data.EncodeState.READY:
-                    self._canvas.set_encode_state(data.EncodeState.RUNNING, _STAGES["loading"], answer.fraction)
+                    self._canvas.set_encode_state(data.EncodeState.RUNNING, _stage_text("loading"), answer.fraction)
             case Progress() if answer.picture_id is not None and answer.stage in {"encoding", "loading"}:
-                self._set_encode(answer.picture_id, data.EncodeState.RUNNING, _STAGES[answer.stage], answer.fraction)
+                self._set_encode(
+                    answer.picture_id, data.EncodeState.RUNNING, _stage_text(answer.stage), answer.fraction
+                )
             case Failed() if answer.picture_id is not None and answer.stage == "encoding":
                 self._set_encode(answer.picture_id, data.EncodeState.FAILED, f"{answer.text}. {answer.advice}")
 

@@ -204,7 +204,7 @@ class ObjectsController(QObject):
         items = [item for uid in (document.selection if uids is None else uids) if (item := document.get(uid))]
         gone = [item for item in items if not item.row.locked]
         if len(gone) < len(items):
-            self.hint_changed.emit("Locked objects stay; unlock them first")
+            self.hint_changed.emit(self.tr("Locked objects stay; unlock them first"))
         if gone:
             name = self._session.classes.name(gone[0].row.class_uid) or "object"
             label = f"Delete {name}" if len(gone) == 1 else f"Delete {len(gone)} objects"
@@ -257,9 +257,9 @@ class ObjectsController(QObject):
         chosen = self._selected()
         free = [item for item in chosen if not item.row.locked]
         if not chosen:
-            self.hint_changed.emit("Select an object first (Ctrl+click)")
+            self.hint_changed.emit(self.tr("Select an object first (Ctrl+click)"))
         elif not free:
-            self.hint_changed.emit("The selected objects are locked")
+            self.hint_changed.emit(self.tr("The selected objects are locked"))
         return free
 
     # ---- masks
@@ -301,7 +301,7 @@ class ObjectsController(QObject):
                 put = [made for item, fresh in result for made in (item, *fresh)]
                 session.put_items("Split into parts", put)
             else:
-                self.hint_changed.emit("Nothing to split: every selected mask is in one piece")
+                self.hint_changed.emit(self.tr("Nothing to split: every selected mask is in one piece"))
 
         self._work(items, work, done)
 
@@ -309,7 +309,7 @@ class ObjectsController(QObject):
         """Merge the selected objects into the one selected first."""
         items = self._editable()
         if len(items) < 2:
-            self.hint_changed.emit("Select two or more objects to merge (Ctrl+click, Shift adds)")
+            self.hint_changed.emit(self.tr("Select two or more objects to merge (Ctrl+click, Shift adds)"))
             return
 
         def work(items: list[Item]) -> Item:
@@ -329,10 +329,10 @@ class ObjectsController(QObject):
             return
         chosen = document.editable()
         if document.selection and not chosen:
-            self.hint_changed.emit("The selected object is locked")
+            self.hint_changed.emit(self.tr("The selected object is locked"))
             return
         if erase and not chosen:
-            self.hint_changed.emit("Select the object to erase from (Ctrl+click)")
+            self.hint_changed.emit(self.tr("Select the object to erase from (Ctrl+click)"))
             return
         if not chosen:
             self._draw(lambda: stroke_mask(points, radius, *size))
@@ -420,7 +420,7 @@ class ObjectsController(QObject):
             assert document is not None
             changed = [i for i in made if (o := document.get(i.uid)) is not None and o.row.mask != i.row.mask]
             if not changed:
-                self.hint_changed.emit(f"{label}: nothing changed")
+                self.hint_changed.emit(self.tr("{label}: nothing changed").format(label=label))
                 return
             gone = [item.uid for item in changed if not item.shape.area]
             session.put_items(label, [item for item in changed if item.shape.area], drop=gone)
@@ -447,7 +447,7 @@ class ObjectsController(QObject):
         found = [document.get(uid) for uid in uids] if document is not None else []
         items = [item for item in found if item is not None and not item.row.locked]
         if len(items) != len(uids):
-            self.hint_changed.emit("The object was changed meanwhile; do it again")
+            self.hint_changed.emit(self.tr("The object was changed meanwhile; do it again"))
             self._next_edit()
             return
         before = {item.uid: item.row.mask for item in items}
@@ -459,12 +459,12 @@ class ObjectsController(QObject):
             if now is not None and all((o := now.get(u)) is not None and o.row.mask == m for u, m in before.items()):
                 done(result, session)
             else:
-                self.hint_changed.emit("The object was changed meanwhile; do it again")
+                self.hint_changed.emit(self.tr("The object was changed meanwhile; do it again"))
             self._next_edit()
 
         def failed(error: Exception) -> None:
             self._editing = False
-            self.hint_changed.emit(f"That did not work: {error}")
+            self.hint_changed.emit(self.tr("That did not work: {error}").format(error=error))
             self._next_edit()
 
         self._runner.run(lambda: work(items), finished, failed)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QCoreApplication, QObject, Signal
 
 from ovsam_annotator.model.editing import Overlap
 from ovsam_annotator.model.settings import Settings, save_settings
@@ -160,25 +160,74 @@ class PreferencesController(QObject):
     def _show(self) -> None:
         s = self.settings
         rows: list[Any] = [
-            data.SettingRow("theme", "Colours", s.theme, "Follow the system, or choose.", "Window", _THEMES),
-            data.SettingRow("hover", "Hover preview", s.hover, "Outline and name of what a click would take.", "Model"),
-            data.SettingRow("fill", "Fill of masks", s.fill, "0 shows outlines only.", "Masks", (), 0.0, 1.0),
-            data.SettingRow("outlines", "Outlines", s.outlines, "Paint the edge of every mask.", "Masks"),
-            data.SettingRow("names", "Names on masks", s.names, "Paint the name on every mask.", "Masks"),
-            data.SettingRow("crosshair", "Crosshair", s.crosshair, "Lines through the cursor.", "Masks"),
             data.SettingRow(
-                "brush_radius", "Brush radius", s.brush_radius, "In picture pixels.", "Tools", (), 0.5, 500.0
+                "theme",
+                self.tr("Colours"),
+                s.theme,
+                self.tr("Follow the system, or choose."),
+                self.tr("Window"),
+                _themes(),
+            ),
+            data.SettingRow(
+                "hover",
+                self.tr("Hover preview"),
+                s.hover,
+                self.tr("Outline and name of what a click would take."),
+                self.tr("Model"),
+            ),
+            data.SettingRow(
+                "fill",
+                self.tr("Fill of masks"),
+                s.fill,
+                self.tr("0 shows outlines only."),
+                self.tr("Masks"),
+                (),
+                0.0,
+                1.0,
+            ),
+            data.SettingRow(
+                "outlines", self.tr("Outlines"), s.outlines, self.tr("Paint the edge of every mask."), self.tr("Masks")
+            ),
+            data.SettingRow(
+                "names", self.tr("Names on masks"), s.names, self.tr("Paint the name on every mask."), self.tr("Masks")
+            ),
+            data.SettingRow(
+                "crosshair", self.tr("Crosshair"), s.crosshair, self.tr("Lines through the cursor."), self.tr("Masks")
+            ),
+            data.SettingRow(
+                "brush_radius",
+                self.tr("Brush radius"),
+                s.brush_radius,
+                self.tr("In picture pixels."),
+                self.tr("Tools"),
+                (),
+                0.5,
+                500.0,
             ),
             data.SettingRow(
                 "overlap",
-                "Overlapping masks",
+                self.tr("Overlapping masks"),
                 str(self._overlap),
-                "What happens where a new mask lies on an older one, in this project.",
-                "Project",
-                tuple((str(rule), str(rule).capitalize()) for rule in Overlap),
+                self.tr("What happens where a new mask lies on an older one, in this project."),
+                self.tr("Project"),
+                _overlaps(),
             ),
         ]
         self._window.set_settings(rows)
 
 
-_THEMES = (("system", "System"), ("light", "Light"), ("dark", "Dark"))
+def _themes() -> tuple[tuple[str, str], ...]:
+    return (
+        ("system", QCoreApplication.translate("Theme", "System")),
+        ("light", QCoreApplication.translate("Theme", "Light")),
+        ("dark", QCoreApplication.translate("Theme", "Dark")),
+    )
+
+
+def _overlaps() -> tuple[tuple[str, str], ...]:
+    words = {
+        Overlap.ALLOW: QCoreApplication.translate("Overlap", "Allow"),
+        Overlap.GIVE_WAY: QCoreApplication.translate("Overlap", "New gives way"),
+        Overlap.CUT: QCoreApplication.translate("Overlap", "New cuts in"),
+    }
+    return tuple((str(rule), words[rule]) for rule in Overlap)

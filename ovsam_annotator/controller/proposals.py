@@ -11,6 +11,7 @@ from PySide6.QtCore import QObject, Signal
 from ovsam_annotator.inference.messages import Everything, Failed, Progress, Proposed
 from ovsam_annotator.model.document import Item
 from ovsam_annotator.views import data
+from ovsam_annotator.views.translation import counted
 from ovsam_core.store import ObjectRow, new_uid
 from ovsam_core.store.classes import PALETTE
 from ovsam_core.vocabulary import normalise
@@ -121,7 +122,7 @@ class ProposalsController(QObject):
         self.clear()
         self._generation -= 1  # negative numbers: prompts count upwards, and both go through one worker
         self._asked = self._generation
-        self._window.show_job(data.JobRow(_JOB, "Looking for every object", "", None))
+        self._window.show_job(data.JobRow(_JOB, self.tr("Looking for every object"), "", None))
         if self._vocabulary_digest:
             self._submit()
 
@@ -161,7 +162,7 @@ class ProposalsController(QObject):
                 self._window.remove_job(_JOB)
                 self._window.show_message(data.Message(_JOB, answer.text, answer.advice, "error"))
             case Progress() if self._asked is not None and answer.stage == "decoding" and answer.fraction is not None:
-                self._window.show_job(data.JobRow(_JOB, "Looking for every object", "", answer.fraction))
+                self._window.show_job(data.JobRow(_JOB, self.tr("Looking for every object"), "", answer.fraction))
 
     def offer_previous(self, previous: Iterable[Item]) -> None:
         """Offer another picture's objects as proposals; sizes must agree."""
@@ -173,13 +174,17 @@ class ProposalsController(QObject):
         for item in previous:
             size = (item.row.mask.width, item.row.mask.height)
             if size != (picture.w, picture.h):
-                self.told.emit("The previous picture has another size; its objects do not fit")
+                self.told.emit(self.tr("The previous picture has another size; its objects do not fit"))
                 return
             row = replace(item.row, uid=new_uid(), picture=picture.id, export_id=None, state="open", rank=None)
             name = session.classes.name(row.class_uid)
             entry = session.classes.get(row.class_uid)
             self._found.append(_Proposal(row, item.shape, entry.entry_id if entry else "", name, row.score or 0.0))
-        self.told.emit(f"{len(self._found)} objects of the previous picture: accept by click, by name or all")
+        self.told.emit(
+            self.tr("Of the previous picture: {objects}. Accept by click, by name or all").format(
+                objects=counted("object", len(self._found))
+            )
+        )
         self._paint()
 
     def accept_at(self, x: float, y: float) -> bool:
@@ -224,12 +229,20 @@ class ProposalsController(QObject):
             self.light(self._wanted)
             self._say_found()
         else:
-            self.told.emit(f"{len(self._found)} proposals: accept by name, above a score, or by Ctrl+click")
+            self.told.emit(
+                self.tr("{proposals}: accept by name, above a score, or by Ctrl+click").format(
+                    proposals=counted("proposal", len(self._found))
+                )
+            )
             self._paint()
 
     def _say_found(self) -> None:
         count = sum(p.name == self._lit for p in self._found) if self._lit else 0
-        self.told.emit(f"{count} proposals of “{self._wanted}”" if count else f"No proposal is called “{self._wanted}”")
+        if count:
+            found = counted("proposal", count)
+            self.told.emit(self.tr("{proposals} called “{name}”").format(proposals=found, name=self._wanted))
+        else:
+            self.told.emit(self.tr("No proposal is called “{name}”").format(name=self._wanted))
 
     def _proposal(self, session: Session, prediction: Prediction, shape: MaskShape) -> _Proposal:
         assert session.document is not None

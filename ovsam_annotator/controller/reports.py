@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject
+from PySide6.QtCore import QCoreApplication, QObject
 
 from ovsam_annotator.controller.rows import state_text
 from ovsam_annotator.model.class_book import rgb_of
@@ -29,7 +29,11 @@ def read_report(project: Project) -> data.ReportData:
     states = Counter(picture.state for picture in project.pictures())
     return data.ReportData(
         classes=tuple(
-            (classes[uid].name if uid else "no name", n, rgb_of(classes[uid].colour) if uid else (170, 170, 170))
+            (
+                classes[uid].name if uid else QCoreApplication.translate("Report", "no name"),
+                n,
+                rgb_of(classes[uid].colour) if uid else (170, 170, 170),
+            )
             for uid, n in counts.most_common()
         ),
         areas=tuple(s.area for s in summaries),

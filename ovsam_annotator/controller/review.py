@@ -125,7 +125,7 @@ class ReviewController(QObject):
             if self._session is not session:
                 return
             if picture is None:
-                self.told.emit("Every object of the pictures in the list is decided")
+                self.told.emit(self.tr("Every object of the pictures in the list is decided"))
             else:
                 self.picture_asked.emit(picture)
 
@@ -169,16 +169,18 @@ class ReviewController(QObject):
         chosen = document.selected()
         if not chosen:
             decided = sum(item.row.state != "open" for item in items)
-            title = "Every object is decided" if items else "No objects on this picture"
+            title = self.tr("Every object is decided") if items else self.tr("No objects on this picture")
             self._view.set_step(
-                data.ReviewStep(title, decided, len(items), rows.state_text(document.picture.state), "Shift+Y: approve")
+                data.ReviewStep(
+                    title, decided, len(items), rows.state_text(document.picture.state), self.tr("Shift+Y: approve")
+                )
             )
             return
         item = chosen[-1]
-        score = "" if item.row.score is None else f"score {item.row.score:.2f} · "
+        score = "" if item.row.score is None else self.tr("score {score} · ").format(score=f"{item.row.score:.2f}")
         self._view.set_step(
             data.ReviewStep(
-                session.classes.name(item.row.class_uid) or "no name",
+                session.classes.name(item.row.class_uid) or self.tr("no name"),
                 [i.uid for i in items].index(item.uid) + 1,
                 len(items),
                 rows.state_text(item.row.state),

@@ -6,6 +6,8 @@ import time
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from PySide6.QtCore import QCoreApplication
+
 from ovsam_annotator.model.class_book import rgb_of
 from ovsam_annotator.views import data
 
@@ -30,8 +32,6 @@ __all__ = [
     "picture_rows",
     "state_text",
 ]
-
-_ORDINALS = ("1st", "2nd", "3rd")
 
 
 def state_text(state: str) -> str:
@@ -61,17 +61,19 @@ def canvas_object(item: Item, classes: ClassBook) -> data.CanvasObject:
 def origin_of(row: ObjectRow) -> str:
     """One line of provenance: who made the mask and where its name came from."""
     if row.source == "imported":
-        return "imported"
+        return QCoreApplication.translate("Origin", "imported")
     if row.source == "drawn":
-        return "drawn by hand"
-    model = row.model_id or "model"
-    if row.rank is None:
-        named = "name typed by you" if row.class_uid else "no name yet"
+        return QCoreApplication.translate("Origin", "drawn by hand")
+    if row.rank is None and row.class_uid:
+        named = QCoreApplication.translate("Origin", "name typed by you")
+    elif row.rank is None:
+        named = QCoreApplication.translate("Origin", "no name yet")
+    elif row.source == "prompt":
+        named = QCoreApplication.translate("Origin", "name number {place}, accepted by you").format(place=row.rank + 1)
     else:
-        place = _ORDINALS[row.rank] if row.rank < len(_ORDINALS) else f"{row.rank + 1}th"
-        named = f"{place} name, accepted by you" if row.source == "prompt" else f"{place} name, by a batch"
-    clicks = f", {len(row.prompts)} click{'s' * (len(row.prompts) != 1)}" if row.prompts else ""
-    return f"{model}: {named}{clicks}"
+        named = QCoreApplication.translate("Origin", "name number {place}, by a batch").format(place=row.rank + 1)
+    clicks = QCoreApplication.translate("Origin", ", clicks: {n}").format(n=len(row.prompts)) if row.prompts else ""
+    return f"{row.model_id or QCoreApplication.translate('Origin', 'model')}: {named}{clicks}"
 
 
 def object_row(item: Item, classes: ClassBook) -> data.ObjectRow:
@@ -149,7 +151,7 @@ def document_row(
 
 def history_rows(steps: Sequence[Step]) -> list[data.HistoryRow]:
     """The journal as the history panel shows it, oldest first, with the state before everything on top."""
-    rows = [data.HistoryRow(0, "Opened")]
+    rows = [data.HistoryRow(0, QCoreApplication.translate("History", "Opened"))]
     for step in reversed(steps):
         clock = time.strftime("%H:%M:%S", time.localtime(step.time))
         rows.append(data.HistoryRow(step.id, step.label, clock, step.undone))

@@ -39,16 +39,16 @@ class SavingController(QObject):
         session.store.state_changed.connect(self._window.set_saved)
         session.store.save_failed.connect(self._failed)
         if session.read_only:
-            self._window.set_saved(data.SaveState.READ_ONLY, "read-only")
+            self._window.set_saved(data.SaveState.READ_ONLY, self.tr("read-only"))
         else:
-            self._window.set_saved(data.SaveState.SAVED, "saved")
+            self._window.set_saved(data.SaveState.SAVED, self.tr("saved"))
 
     def now(self) -> None:
         """Ctrl+S: what could not be saved is tried again; otherwise there is nothing to do, and it says so."""
         if self._session is not None:
             self._session.store.retry()
             if not self._session.store.pending and not self._session.read_only:
-                self._window.set_hint("Everything is saved; every action is saved at once")
+                self._window.set_hint(self.tr("Everything is saved; every action is saved at once"))
 
     def retry(self) -> None:
         """Try a failed write again now."""
@@ -59,9 +59,9 @@ class SavingController(QObject):
         self._window.show_message(
             data.Message(
                 FAILED,
-                f"Saving fails: {text}",
-                "Your work is kept and saving is tried again; do not close the program.",
+                self.tr("Saving fails: {text}").format(text=text),
+                self.tr("Your work is kept and saving is tried again; do not close the program."),
                 "error",
-                "Retry",
+                self.tr("Retry"),
             )
         )

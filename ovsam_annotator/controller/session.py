@@ -405,7 +405,11 @@ class Session(QObject):
 
     def _refuse_read_only(self) -> bool:
         if self.read_only:
-            self.refused.emit(f"The project cannot be changed: {self.store.project.report.read_only_reason}")
+            self.refused.emit(
+                self.tr("The project cannot be changed: {reason}").format(
+                    reason=self.store.project.report.read_only_reason
+                )
+            )
         return self.read_only
 
     def _take_classes(self, classes: Iterable[ClassRow], counts: Mapping[str | None, int]) -> None:

@@ -126,7 +126,7 @@ class StoreService(QObject):
                 announce = False
             self._changed.notify_all()
         if announce:
-            self.state_changed.emit(SaveState.PENDING, "saving")
+            self.state_changed.emit(SaveState.PENDING, self.tr("saving"))
 
     def _work(self) -> None:
         while True:
@@ -159,7 +159,7 @@ class StoreService(QObject):
         if callback is not None:
             self._answered.emit(callback, value)
         if all_written:
-            self.state_changed.emit(SaveState.SAVED, time.strftime("saved %H:%M:%S"))
+            self.state_changed.emit(SaveState.SAVED, self.tr("saved {clock}").format(clock=time.strftime("%H:%M:%S")))
 
     def _wait_for_retry(self, error: Exception) -> bool:
         """Say once that saving fails, and wait; False where the program closes instead."""
@@ -167,7 +167,7 @@ class StoreService(QObject):
             self._failing = True
             _log.warning("saving failed, will be tried again: %s", error)
             self.save_failed.emit(str(error))
-            self.state_changed.emit(SaveState.FAILED, "not saved")
+            self.state_changed.emit(SaveState.FAILED, self.tr("not saved"))
         with self._changed:
             if self._closing:
                 return False

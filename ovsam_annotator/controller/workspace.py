@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QCoreApplication, QObject, Signal
 
 from ovsam_annotator.controller.additions import ADDED, AdditionsController
 from ovsam_annotator.controller.annotation import AnnotationController
@@ -174,7 +174,7 @@ class Workspace(QObject):
         a, n, o, r, w = self.annotation, self.navigation, self.objects, self.review, self._window
         table: dict[str, Callable[[], Any]] = {
             "file.open_folder": lambda: self._open_asked(w.ask_open_folder()),
-            "file.open_file": lambda: self._open_asked(w.ask_open_file("Open", _OPEN_PATTERNS)),
+            "file.open_file": lambda: self._open_asked(w.ask_open_file(self.tr("Open"), _open_patterns())),
             "file.start": self._show_start,
             "file.save": self.saving.now,
             "file.import": self.exchange.ask_import,
@@ -298,7 +298,7 @@ class Workspace(QObject):
             closing = store.close
         else:
             closing = None
-        self._window.set_hint(f"Opening {what} …")
+        self._window.set_hint(self.tr("Opening {what} …").format(what=what))
 
         def job() -> Opened:
             if closing is not None:
@@ -311,7 +311,9 @@ class Workspace(QObject):
         self._opening = False
         self._window.set_hint("")
         self._show_start()
-        self._window.show_message(data.Message("open", f"Cannot be opened: {error}", level="error"))
+        self._window.show_message(
+            data.Message("open", self.tr("Cannot be opened: {error}").format(error=error), level="error")
+        )
         self.open_failed.emit(str(error))
 
     def _detach(self) -> None:
@@ -366,12 +368,23 @@ class Workspace(QObject):
     def _report_opening(self, found: Opened) -> None:
         report = found.project.report
         if report.read_only_reason:
-            self._tell(f"Read-only: {report.read_only_reason}", "warning", key="read only")
+            self._tell(
+                self.tr("Read-only: {reason}").format(reason=report.read_only_reason),
+                "warning",
+                key="read_only",
+            )
         if report.recovered:
-            last = f"; the last action was “{report.last_step.label}”" if report.last_step else ""
-            self._tell(f"The program had not closed properly. Everything saved is here{last}", "info", key="recovered")
+            text = self.tr("The program had not closed properly. Everything saved is here")
+            if report.last_step:
+                text += self.tr("; the last action was “{step}”").format(step=report.last_step.label)
+            self._tell(text, "info", key="recovered")
         if report.backup is not None:
-            self._tell(f"The project was brought up to date; a copy of the old file is {report.backup.name}", "info")
+            self._tell(
+                self.tr("The project was brought up to date; a copy of the old file is {name}").format(
+                    name=report.backup.name
+                ),
+                "info",
+            )
         if found.notes:
             self._tell("; ".join(found.notes[:3]), "info", key="notes")
 
@@ -394,7 +407,9 @@ class Workspace(QObject):
 
     def _picture_failed(self, picture_id: int, text: str) -> None:
         del picture_id
-        self._window.show_message(data.Message("picture", text, "The other pictures are not affected.", "error"))
+        self._window.show_message(
+            data.Message("picture", text, self.tr("The other pictures are not affected."), "error")
+        )
 
     def _picture_done(self) -> None:
         session = self.session
@@ -409,7 +424,7 @@ class Workspace(QObject):
         ids = list(session.pictures)
         at = ids.index(session.document.picture.id)
         if at == 0:
-            self._tell("This is the first picture")
+            self._tell(self.tr("This is the first picture"))
             return
         previous, document = ids[at - 1], session.document
 
@@ -433,7 +448,7 @@ class Workspace(QObject):
         self._window.canvas.set_tool(tool)
         self._window.set_checked(f"tool.{tool.value}", checked=True)
         self.objects.offer_vertices(tool is data.Tool.VERTICES)
-        self._window.set_hint(_TOOL_HINTS[tool])
+        self._window.set_hint(_tool_hint(tool))
 
     def _scale_brush(self, factor: float) -> None:
         radius = min(max(self.preferences.settings.brush_radius * factor, 0.5), 500.0)
@@ -461,7 +476,7 @@ class Workspace(QObject):
         if chosen:
             self._refine(chosen[-1])
         else:
-            self._tell("Select an object first (Ctrl+click)")
+            self._tell(self.tr("Select an object first (Ctrl+click)"))
 
     def _review_changed(self, on: bool) -> None:
         self._window.set_checked("review.toggle", checked=on)
@@ -489,8 +504,10 @@ class Workspace(QObject):
         if fraction >= 1.0:
             self._window.remove_job("names")
         elif fraction > 0:
-            text = f"{fraction:.0%}" + (f", {meanwhile} until then" if meanwhile else "")
-            self._window.show_job(data.JobRow("names", "Learning the names", text, fraction, can_cancel=False))
+            text = f"{fraction:.0%}"
+            if meanwhile:
+                text += self.tr(", {names} until then").format(names=meanwhile)
+            self._window.show_job(data.JobRow("names", self.tr("Learning the names"), text, fraction, can_cancel=False))
 
     # ---- model
 
@@ -498,7 +515,7 @@ class Workspace(QObject):
         """Switch to another model; the document stays."""
         self.annotation.drop()
         self.proposals.clear()
-        self._window.set_device(model_id, "", "starting")
+        self._window.set_device(model_id, "", self.tr("starting"))
         self._segmenter.submit(SelectModel(model_id))
         self.preferences.keep("model", model_id)
 
@@ -556,15 +573,26 @@ class Workspace(QObject):
             self._window.show_message(data.Message(key, text, level="warning" if level == "warning" else "info"))
 
 
-_OPEN_PATTERNS = (
-    "Projects, pictures, COCO (*.ovsam *.json *.jpg *.jpeg *.png *.tif *.tiff *.webp *.bmp *.gif);;All files (*)"
-)
+def _open_patterns() -> str:
+    return QCoreApplication.translate(
+        "Workspace",
+        "Projects, pictures, COCO (*.ovsam *.json *.jpg *.jpeg *.png *.tif *.tiff *.webp *.bmp *.gif);;All files (*)",
+    )
 
-_TOOL_HINTS = {
-    data.Tool.PROMPT: "Click an object, or drag a box round it",
-    data.Tool.SELECT: "Click selects; again at the same place the next larger object; double click refines",
-    data.Tool.BRUSH: "Paint on the selected object, or a new one where none is selected",
-    data.Tool.ERASER: "Erase from the selected object",
-    data.Tool.POLYGON: "Click corners; Enter or a double click closes the polygon",
-    data.Tool.VERTICES: "Select an object, then drag its corners",
-}
+
+def _tool_hint(tool: data.Tool) -> str:
+    """What the left button does with a tool."""
+    return {
+        data.Tool.PROMPT: QCoreApplication.translate("Tool", "Click an object, or drag a box round it"),
+        data.Tool.SELECT: QCoreApplication.translate(
+            "Tool", "Click selects; again at the same place the next larger object; double click refines"
+        ),
+        data.Tool.BRUSH: QCoreApplication.translate(
+            "Tool", "Paint on the selected object, or a new one where none is selected"
+        ),
+        data.Tool.ERASER: QCoreApplication.translate("Tool", "Erase from the selected object"),
+        data.Tool.POLYGON: QCoreApplication.translate(
+            "Tool", "Click corners; Enter or a double click closes the polygon"
+        ),
+        data.Tool.VERTICES: QCoreApplication.translate("Tool", "Select an object, then drag its corners"),
+    }[tool]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from PySide6.QtCore import QCoreApplication
+
 from ovsam_annotator.inference.messages import (
     Encode,
     EncodeText,
@@ -22,14 +24,25 @@ if TYPE_CHECKING:
 
 __all__ = ["failure_of", "is_out_of_memory"]
 
-_ADVICE: dict[FailureKind, str] = {
-    "picture": "Check the file; the project keeps what is labelled. Retry when it is back.",
-    "memory": "Close other programs, or choose a smaller model from the Model menu, then retry.",
-    "crash": "Your work is safe. Retry, or choose a smaller model from the Model menu.",
-    "model": "Choose another model from the Model menu, or reinstall this one.",
-    "vocabulary": "Choose another vocabulary in the class manager.",
-    "internal": "Your work is safe. Retry; the log has the details.",
-}
+
+def _advice(kind: FailureKind) -> str:
+    """What a person can do about a failure."""
+    return {
+        "picture": QCoreApplication.translate(
+            "Advice", "Check the file; the project keeps what is labelled. Retry when it is back."
+        ),
+        "memory": QCoreApplication.translate(
+            "Advice", "Close other programs, or choose a smaller model from the Model menu, then retry."
+        ),
+        "crash": QCoreApplication.translate(
+            "Advice", "Your work is safe. Retry, or choose a smaller model from the Model menu."
+        ),
+        "model": QCoreApplication.translate(
+            "Advice", "Choose another model from the Model menu, or reinstall this one."
+        ),
+        "vocabulary": QCoreApplication.translate("Advice", "Choose another vocabulary in the class manager."),
+        "internal": QCoreApplication.translate("Advice", "Your work is safe. Retry; the log has the details."),
+    }[kind]
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -60,13 +73,13 @@ def failure_of(request: Request, error: BaseException) -> Failed:
     stage: Stage
     match request:
         case Predict():
-            return Failed(request.picture_id, request.generation, kind, text, _ADVICE[kind], "decoding")
+            return Failed(request.picture_id, request.generation, kind, text, _advice(kind), "decoding")
         case Everything():
-            return Failed(request.picture_id, request.generation, kind, text, _ADVICE[kind], "decoding")
+            return Failed(request.picture_id, request.generation, kind, text, _advice(kind), "decoding")
         case Encode():
-            return Failed(request.picture_id, None, kind, text, _ADVICE[kind], "encoding")
+            return Failed(request.picture_id, None, kind, text, _advice(kind), "encoding")
         case EncodeText():
             stage = "names"
         case SelectModel():
             stage = "loading"
-    return Failed(None, None, kind, text, _ADVICE[kind], stage)
+    return Failed(None, None, kind, text, _advice(kind), stage)

@@ -27,6 +27,7 @@ from PySide6.QtWidgets import (
 
 from ovsam_annotator.views.icons import swatch
 from ovsam_annotator.views.text_field import TextField
+from ovsam_annotator.views.translation import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -237,7 +238,7 @@ class ClassManager(QWidget):
             return
         box = QMessageBox(self)
         box.setWindowTitle(self.tr("Delete class"))
-        box.setText(self.tr("{count} objects are called “{name}”.").format(count=row.count, name=row.name))
+        box.setText(self.tr("Called “{name}”: {objects}.").format(name=row.name, objects=counted("object", row.count)))
         box.setInformativeText(self.tr("What becomes of them? This can be undone."))
         unnamed = box.addButton(self.tr("Keep without a name"), QMessageBox.ButtonRole.AcceptRole)
         other = box.addButton(self.tr("Give them another class…"), QMessageBox.ButtonRole.ActionRole)

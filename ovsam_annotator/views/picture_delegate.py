@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
 from ovsam_annotator.views.data import EncodeState, PictureRow, PictureState
 from ovsam_annotator.views.picture_model import ROW_ROLE
 from ovsam_annotator.views.theme import STATE_COLOURS
-from ovsam_annotator.views.translation import state_word
+from ovsam_annotator.views.translation import counted, state_word
 
 __all__ = ["PictureDelegate", "paint_state", "state_pixmap"]
 
@@ -118,7 +118,7 @@ class PictureDelegate(QStyledItemDelegate):
     def _detail(self, row: PictureRow) -> str:
         if row.missing:
             return self.tr("cannot be read")
-        count = self.tr("1 object") if row.objects == 1 else self.tr("{n} objects").format(n=row.objects)
+        count = counted("object", row.objects)
         state = state_word(row.state.value)
         return f"{state} · {count}" if row.objects else state
 

@@ -11,6 +11,7 @@ from ovsam_annotator.views.picture_delegate import PictureDelegate
 from ovsam_annotator.views.picture_filter import parse_filter
 from ovsam_annotator.views.picture_model import PictureModel
 from ovsam_annotator.views.text_field import TextField
+from ovsam_annotator.views.translation import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -170,11 +171,11 @@ class PictureList(QWidget):
         shown, total = self._model.rowCount(), self._model.total
         wrong = parse_filter(self._field.text()).wrong
         done, of = self._done
-        text = self.tr("{n} pictures").format(n=f"{total:,}")
+        text = counted("picture", total)
         if wrong:
             text = self.tr("Not understood: {words}").format(words=" ".join(wrong))
         elif shown != total:
-            text = self.tr("{shown} of {total} pictures").format(shown=f"{shown:,}", total=f"{total:,}")
+            text = self.tr("{shown} of {pictures}").format(shown=f"{shown:,}", pictures=counted("picture", total))
         if of and not wrong:
             text += self.tr(" · {done} done").format(done=f"{done:,}")
         self._count.setText(text)

@@ -9,7 +9,7 @@ from PySide6.QtCore import QAbstractListModel, QModelIndex, QObject, QPersistent
 from PySide6.QtGui import QImage, QPixmap
 
 from ovsam_annotator.views.picture_filter import PictureFilter
-from ovsam_annotator.views.translation import state_word
+from ovsam_annotator.views.translation import counted, state_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -64,9 +64,11 @@ class PictureModel(QAbstractListModel):
             return row.name
         if role in {Qt.ItemDataRole.AccessibleTextRole, Qt.ItemDataRole.ToolTipRole}:
             lost = self.tr(", cannot be read") if row.missing else ""
-            text = self.tr("{name}: {state}, {count} objects, model {encode}{lost}")
+            text = self.tr("{name}: {state}, {count}, model {encode}{lost}")
             state, encode = state_word(row.state.value), state_word(row.encode.value)
-            return text.format(name=row.name, state=state, count=row.objects, encode=encode, lost=lost)
+            return text.format(
+                name=row.name, state=state, count=counted("object", row.objects), encode=encode, lost=lost
+            )
         if role == Qt.ItemDataRole.DecorationRole:
             return self._thumb(row.picture_id)
         return None

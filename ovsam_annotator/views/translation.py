@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from PySide6.QtCore import QCoreApplication, QLibraryInfo, QLocale, QTranslator
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["install_translation", "state_word"]
+__all__ = ["counted", "install_translation", "state_word"]
 
 
 def install_translation(application: QCoreApplication, folder: Path, locale: QLocale | None = None) -> bool:
@@ -32,6 +32,22 @@ def install_translation(application: QCoreApplication, folder: Path, locale: QLo
     if qt.load(wanted, "qtbase", "_", QLibraryInfo.path(QLibraryInfo.LibraryPath.TranslationsPath)):
         application.installTranslator(qt)
     return True
+
+
+def counted(kind: Literal["object", "picture", "proposal"], n: int) -> str:
+    """A number of things, in words that fit one and many."""
+    one, many = {
+        "object": (QCoreApplication.translate("Count", "1 object"), QCoreApplication.translate("Count", "{n} objects")),
+        "picture": (
+            QCoreApplication.translate("Count", "1 picture"),
+            QCoreApplication.translate("Count", "{n} pictures"),
+        ),
+        "proposal": (
+            QCoreApplication.translate("Count", "1 proposal"),
+            QCoreApplication.translate("Count", "{n} proposals"),
+        ),
+    }[kind]
+    return one if n == 1 else many.format(n=f"{n:,}")
 
 
 def state_word(value: str) -> str:
