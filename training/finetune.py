@@ -19,7 +19,6 @@ from ovsam_core.modeling.build import build_model
 from ovsam_core.predictor import ModelInfo, OvsamPredictor
 from ovsam_core.speed import Speed
 from ovsam_core.splits import SplitRule, split_pictures
-from ovsam_core.text import encode_vocabulary
 from ovsam_core.vocabulary import Vocabulary
 from training import metrics
 from training.args import ConfigError, command, to_yaml
@@ -29,7 +28,7 @@ from training.loop import FitResult, fit
 from training.mask_task import PromptArgs as SimulatedPrompts
 from training.measuring import measure
 from training.names import AdapterTask, RegionVectors, collate_vectors, embed_objects
-from training.networks import device_of, load_network, save_network
+from training.networks import device_of, encode_names, load_network, save_network, shipped_phrases
 from training.options import LoopArgs, OptimArgs
 from training.recalibration import calibration_error, name_scores, refitted_temperature
 from training.records import names_of, read_records, thinned
@@ -50,6 +49,7 @@ __all__ = ["FinetuneArgs", "GuardError", "finetune", "main"]
 
 _KEPT_VIEWS = 400  # views whose features are kept in memory: up to 2 MB each for the bundled model
 _VIEWS = 40  # of one picture, at most: later epochs see them again with other prompts
+_SHOWN = {"miou_box": "mean IoU from a box", "miou_centre": "mean IoU from one click", "top1": "top-1"}
 _CHECKED = 30  # validation objects looked at between steps; all of them at the end
 
 
@@ -235,7 +235,7 @@ def _learn_names(
         return network, []
     if network.config.head.variant == "none":
         network = _with_adapter(network, args.names.hidden)
-    encoded = encode_vocabulary(network, ranked)
+    encoded = encode_names(network, ranked)
     device = device_of(args.loop.device)
     network.to(device)
     rows = class_rows(ranked, [n for n in names_of(train) if vocabulary.find(n)])
@@ -289,7 +289,7 @@ def _learn_masks(
         rows = class_rows(taught, names_of(train))
         loss = args.loss if joint else replace(args.loss, names=0.0)
         trained = ("mask_decoder", "head") if joint else ("mask_decoder",)
-        task = Clip2Sam(network, encode_vocabulary(network, taught), loss, trained=trained, keep_features=views > 0)
+        task = Clip2Sam(network, encode_names(network, taught), loss, trained=trained, keep_features=views > 0)
         data = PromptSamples(list(train), rows, network.config.input, args.prompts, seed=args.loop.seed, views=views)
     checked = thinned(val, _CHECKED)
 
@@ -365,7 +365,7 @@ def _predictor(network: OVSAM) -> OvsamPredictor:
         config.seen,
         config.licence,
     )
-    return OvsamPredictor(network, info, device=device, speed=Speed())
+    return OvsamPredictor(network, info, device=device, speed=Speed(), shipped=shipped_phrases(network))
 
 
 def _guard(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
@@ -388,10 +388,10 @@ def _run_folder(args: FinetuneArgs, train: Sequence[PictureRecord]) -> Path:
 
 
 def _print(report: Mapping[str, Any]) -> None:
-    for key in ("miou_box", "miou_centre", "top1"):
+    for key, words in _SHOWN.items():
         old, new = report["before"][key], report["after"][key]
         if old is not None and new is not None:
-            print(f"validation {key}: {old:.3f} → {new:.3f}")
+            print(f"validation, {words}: {old:.3f} → {new:.3f}")
     if found := report.get("temperature"):
         print(f"temperature: {found['before']:.3f} → {found['after']:.3f}")
 
@@ -399,13 +399,13 @@ def _print(report: Mapping[str, Any]) -> None:
 def _card(args: FinetuneArgs, report: Mapping[str, Any]) -> str:
     before, after = report["before"], report["after"]
     rows = "\n".join(
-        f"| {key} | {before[key]:.3f} | {after[key]:.3f} |"
-        for key in ("miou_box", "miou_centre", "top1")
+        f"| {words} | {before[key]:.3f} | {after[key]:.3f} |"
+        for key, words in _SHOWN.items()
         if before[key] is not None and after[key] is not None
     )
     return (
         f"# Fine-tuned from {args.model}\n\n{report['train']} pictures of {args.data.name}, "
-        f"{report['validation']} kept for validation, seed {args.loop.seed}. The encoder is unchanged: cached "
+        f"{report['validation']} more kept for validation, seed {args.loop.seed}. The encoder is unchanged: cached "
         f"embeddings and remembered examples stay valid.\n\n| validation | before | after |\n|---|---|---|\n{rows}\n"
     )
 

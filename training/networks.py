@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,14 +14,17 @@ from ovsam_core.config import named_config, named_configs
 from ovsam_core.modeling.build import build_model
 from ovsam_core.models.registry import resolve
 from ovsam_core.official import read_weights
+from ovsam_core.text import encode_vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ovsam_core.config import ModelConfig
     from ovsam_core.modeling.ovsam import OVSAM
+    from ovsam_core.text import EncodedVocabulary
+    from ovsam_core.vocabulary import Vocabulary
 
-__all__ = ["device_of", "is_configuration", "load_network", "save_network"]
+__all__ = ["device_of", "encode_names", "is_configuration", "load_network", "save_network", "shipped_phrases"]
 
 
 def device_of(choice: str) -> torch.device:
@@ -56,8 +60,20 @@ def load_network(model: str, *, weights: Sequence[Path] = (), seed: int = 0) -> 
     return network.eval()
 
 
+def shipped_phrases(network: OVSAM) -> tuple[Path, ...]:
+    """Return the phrase embeddings that lie beside the model that a network was loaded from."""
+    return () if network.directory is None else tuple(sorted((network.directory / "embeddings").glob("*.safetensors")))
+
+
+def encode_names(network: OVSAM, vocabulary: Vocabulary) -> EncodedVocabulary:
+    """Encode a vocabulary as the program does: embeddings that ship beside the model come before its text tower."""
+    return encode_vocabulary(network, vocabulary, shipped=shipped_phrases(network))
+
+
 def save_network(network: OVSAM, directory: Path, *, card: str, **changes: object) -> ModelConfig:
     """Write a model directory that program and command line load.
+
+    Phrase embeddings that lie beside the model it came from go along, unless the text tower has changed.
 
     Args:
         network: what to save; left on the CPU.
@@ -67,5 +83,12 @@ def save_network(network: OVSAM, directory: Path, *, card: str, **changes: objec
     """
     network.to("cpu")
     network.config = replace(network.config, **changes)  # type: ignore[arg-type]
+    text = network.config.hashes.text
     network.config = save_model(network, directory, card=card)
+    if network.config.hashes.text == text:
+        for path in shipped_phrases(network):
+            target = directory / "embeddings" / path.name
+            if target.resolve() != path.resolve():
+                target.parent.mkdir(exist_ok=True)
+                shutil.copyfile(path, target)
     return network.config

@@ -14,12 +14,11 @@ from pathlib import Path  # noqa: TC003  option types are read at run time
 from typing import TYPE_CHECKING, Any, Literal
 
 from ovsam_core.errors import FormatError
-from ovsam_core.text import encode_vocabulary
 from ovsam_core.vocabulary import Vocabulary, own_entry, preset_column
 from training.args import ConfigError, command
 from training.data import Mixture, PromptArgs, PromptSamples, collate
 from training.loop import FitResult, fit
-from training.networks import load_network, save_network
+from training.networks import encode_names, load_network, save_network
 from training.options import LoopArgs, OptimArgs
 from training.records import names_of, read_class_folder, read_records
 from training.tasks import Clip2Sam, LossArgs
@@ -130,7 +129,7 @@ def train(args: Clip2SamArgs) -> FitResult:
     vocabulary = training_vocabulary(args.classes, names)
     rows = class_rows(vocabulary, names)
     network = load_network(args.model, weights=args.weights, seed=args.loop.seed)
-    encoded = encode_vocabulary(network, vocabulary)
+    encoded = encode_names(network, vocabulary)
     task = Clip2Sam(network, encoded, args.loss, trained=args.trained, frozen=args.frozen)
     options: dict[str, Any] = {"seed": args.loop.seed, "federated": args.loss.federated}
     sets = [PromptSamples(pictures, rows, network.config.input, args.prompts, **options) for pictures in sources]

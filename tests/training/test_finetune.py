@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,6 +14,7 @@ from ovsam_core.config import named_config
 from ovsam_core.modeling.build import build_model
 from ovsam_core.predictor import load_predictor
 from ovsam_core.text import encode_vocabulary
+from ovsam_core.text_cache import write_phrases
 from ovsam_core.vocabulary import Vocabulary
 from tests.training.builders import NAMES, coco_file
 from training import finetune
@@ -70,9 +72,27 @@ def test_a_model_directory_with_the_same_encoder(tmp_path, variant):
     assert new.config.seen == ("car.n.01", "person.n.01", "dog.n.01", "cup.n.01")
     report = json.loads((tmp_path / "new" / "finetune.json").read_text())
     assert {"before", "after", "train", "validation"} <= set(report)
-    assert "| miou_box |" in (tmp_path / "new" / "README.md").read_text()
+    assert "| mean IoU from a box |" in (tmp_path / "new" / "README.md").read_text()
     predictor = load_predictor(tmp_path / "new", device="cpu", dtype="float32")
     assert predictor.info.seen == new.config.seen
+
+
+def test_embeddings_beside_the_model_are_used_and_go_along(tmp_path, monkeypatch):
+    """The starter's names are better than what its text tower makes of them: a fine-tuned model must not lose them."""
+    config = load_model(start(tmp_path)).config
+    shipped = tmp_path / "start" / "embeddings" / "three.safetensors"
+    rows = torch.nn.functional.normalize(torch.randn(3, config.embed_dim), dim=1).half().numpy()
+    write_phrases(shipped, dict(zip(NAMES, rows, strict=True)), config.templates, config.hashes.text)
+    seen = []
+    monkeypatch.setattr(finetune, "AdapterTask", lambda network, encoded, *_, **__: seen.append(encoded) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run(tmp_path, "--data", str(coco_file(tmp_path, 4)), "--learn", "names", "--names.beside", "none")
+    monkeypatch.undo()
+    phrases = [p for e in seen[0].vocabulary for p in e.phrases]
+    assert np.array_equal(seen[0].rows[phrases.index("dog")], rows[1])
+    assert run(tmp_path, "--data", str(coco_file(tmp_path, 4)), "--learn", "names") == 0
+    encoded = load_predictor(tmp_path / "new", device="cpu").encode_vocabulary(Vocabulary.of(NAMES))
+    assert np.array_equal(encoded.rows, rows)
 
 
 def test_the_adapter_learns_new_names_and_leaves_others_alone(tmp_path):
