@@ -75,6 +75,7 @@ class Canvas(ZoomView):
         self._configure()
         self._picture = PictureLayer(self._layer_changed)
         self._overlay = OverlayLayer(self._layer_changed)
+        self.destroyed.connect(self._overlay.close)  # tiles still being composed have nobody to hand them to
         self._names = NamePlates()
 
         self._options = DisplayOptions()

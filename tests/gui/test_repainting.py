@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QRectF, Qt
-from PySide6.QtGui import QColor, QPalette
+from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtGui import QColor, QPainterPath, QPalette, QPolygonF
 from PySide6.QtWidgets import QApplication, QWidget
 
 from ovsam_annotator.views.canvas import Canvas
@@ -13,6 +13,7 @@ from ovsam_annotator.views.data import DisplayOptions, ObjectRow, PictureRow, Pr
 from ovsam_annotator.views.label_list import LabelList
 from ovsam_annotator.views.object_panel import ObjectPanel
 from ovsam_annotator.views.overlay import OverlayLayer
+from ovsam_annotator.views.paths import outline_path
 from ovsam_annotator.views.picture_delegate import PictureDelegate
 from ovsam_annotator.views.picture_list import PictureList
 from ovsam_annotator.views.tiles import PictureLayer
@@ -122,6 +123,19 @@ def test_many_large_masks_are_composed_beside_the_paint_event_and_none_vanishes_
     assert pixel(canvas, 250, 250) == (0, 99, 255)
 
 
+def test_a_canvas_that_goes_leaves_no_tile_behind(qtbot):
+    view = Canvas()
+    view.resize(420, 220)
+    view.show_picture(picture(500, 500))
+    view.set_objects([item(str(k), (0, 9 * k, 255), x=0, y=0, width=500, height=500) for k in range(12)])
+    view.grab()
+    overlay = view._overlay
+    assert overlay.busy
+    view.deleteLater()
+    qtbot.waitUntil(lambda: not overlay.busy)
+    qtbot.wait(0)  # an answer on its way would raise here
+
+
 def test_a_name_stands_where_it_stood_when_a_part_is_painted(canvas):
     canvas.set_display(DisplayOptions(names=True))
     whole = canvas.viewport().grab().toImage()
@@ -183,6 +197,21 @@ def test_thousands_of_objects_come_in_slices_and_stay_selected(qtbot):
     assert panel.selection() == ("o990",)
     panel._view.sortByColumn(2, Qt.SortOrder.DescendingOrder)
     assert panel._proxy.index(0, 2).data() == "999"
+
+
+def test_an_outline_becomes_the_path_that_qt_would_make():
+    loops = [np.array([[0, 0], [9, 0], [9, 7], [0, 7]]), np.array([[2, 2], [2, 4], [5, 4.5]])]
+    wanted = QPainterPath()
+    wanted.setFillRule(Qt.FillRule.OddEvenFill)
+    for loop in loops:
+        wanted.addPolygon(QPolygonF([QPointF(x, y) for x, y in loop.tolist()]))
+        wanted.closeSubpath()
+    made = outline_path(loops)
+    assert made == wanted
+    assert (made.fillRule(), made.contains(QPointF(1, 1)), made.contains(QPointF(2.5, 3.5))) == (
+        Qt.FillRule.OddEvenFill, True, False,
+    )  # fmt: skip
+    assert outline_path([]).isEmpty()
 
 
 def test_a_mask_icon_of_a_large_mask_shows_its_shape(qtbot):
