@@ -97,7 +97,8 @@ def read_records(path: Path, images: Path | None = None) -> list[PictureRecord]:
 
     Args:
         path: the JSON file; NAME.ovsam is read as a project, whose reviewed objects count; a folder as SA-1B.
-        images: folder that the file names are relative to; None takes `images` beside the file, or its own folder.
+        images: folder that the file names are relative to; None takes `images` beside the file, or its own folder
+            where there is none or where the first picture lies there.
 
     Raises:
         FormatError: any error the engine's reader reports, with place and field.
@@ -112,7 +113,14 @@ def read_records(path: Path, images: Path | None = None) -> list[PictureRecord]:
         found = records_of(dataset, path.parent)
         return [replace(p, path=files.get(p.id, p.path), group=groups.get(p.id, "")) for p in found]
     dataset, _ = read_coco(path)
-    return records_of(dataset, images or (path.parent / "images" if (path.parent / "images").is_dir() else path.parent))
+    return records_of(dataset, images or _beside(path, dataset))
+
+
+def _beside(path: Path, dataset: CocoDataset) -> Path:
+    """Return the folder `images` beside a COCO file, or its own where the first picture lies there (V3Det)."""
+    inside = path.parent / "images"
+    here = dataset.images and (path.parent / dataset.images[0].file_name).is_file()
+    return inside if inside.is_dir() and not here else path.parent
 
 
 def records_of(dataset: CocoDataset, folder: Path) -> list[PictureRecord]:

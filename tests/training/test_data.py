@@ -132,6 +132,17 @@ def test_sa1b(tmp_path):
     assert record.objects[0].name == ""
 
 
+@pytest.mark.parametrize("name", ["0.png", "images/0.png"])
+def test_pictures_are_found_beside_their_file(tmp_path, name):
+    """COCO names the file alone, V3Det and Objects365 the folders too."""
+    path = coco_file(tmp_path, 1)
+    raw = json.loads(path.read_text())
+    raw["images"][0]["file_name"] = name
+    path.write_text(json.dumps(raw))
+    (record,) = read_records(path)
+    assert record.path == tmp_path / "images" / "0.png"
+
+
 def test_lvis_is_federated(tmp_path):
     raw = {
         "images": [
