@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PySide6.QtCore import QObject, QRect, QRectF, QRunnable, Qt, QThreadPool, Signal, Slot
 from PySide6.QtGui import QColor, QImage, QPainter, QPen
+from shiboken6 import isValid
 
 from ovsam_annotator.views.paths import outline_path
 from ovsam_annotator.views.pyramid import SMALLEST_SIDE, level_for_scale
@@ -123,7 +124,9 @@ class OverlayLayer:
         return bool(self._asked)
 
     def close(self) -> None:
-        """Stop composing and wait for the pool."""
+        """Stop composing and wait for the pool; at the end of the program Qt may have taken it down already."""
+        if not isValid(self._pool):
+            return
         self._pool.clear()
         self._asked.clear()
         self._pool.waitForDone()
