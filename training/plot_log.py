@@ -25,7 +25,7 @@ def averaged(runs: Sequence[Path], every: int) -> list[dict[str, float]]:
     """Average the rows of log.jsonl files over `every` steps; steps of later runs go on where the earlier ones ended.
 
     Raises:
-        FormatError: a file is missing, or a line is no JSON object.
+        FormatError: a file is missing, a line is no JSON object, or no step was logged.
     """
     rows: list[dict[str, float]] = []
     before = 0.0
@@ -42,6 +42,8 @@ def averaged(runs: Sequence[Path], every: int) -> list[dict[str, float]]:
             means = {k: sum(r[k] for r in group) / len(group) for k in group[-1] if all(k in r for r in group)}
             rows.append({"run": float(number), **means, "step": before + group[-1]["step"]})
         before = rows[-1]["step"] if rows else 0.0
+    if not rows:
+        raise FormatError(f"{runs[0] / 'log.jsonl'}: no step was logged yet")
     return rows
 
 
@@ -81,7 +83,8 @@ def _draw(rows: list[dict[str, float]], out: Path) -> None:
             left.axvline(first["step"], color="0.8")
     left.set(xlabel="step", ylabel="loss", ylim=(0, None))
     right.set(ylabel="learning rate")
-    figure.legend(loc="upper right", bbox_to_anchor=(0.9, 0.95))
+    right.set_ylim(0, None)
+    figure.legend(loc="outside upper center", ncols=6)
     figure.savefig(out, dpi=110)
 
 

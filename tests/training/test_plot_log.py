@@ -29,3 +29,9 @@ def test_the_picture_and_its_numbers_are_written(tmp_path):
 def test_a_missing_log_is_named(tmp_path, capsys):
     assert main([str(tmp_path), "--out", str(tmp_path / "x.png")]) == 1
     assert "log.jsonl: cannot be read" in capsys.readouterr().err
+
+
+def test_a_log_without_a_step_is_named(tmp_path, capsys):
+    write(tmp_path / "a", [])
+    assert main([str(tmp_path / "a"), "--out", str(tmp_path / "x.png")]) == 1
+    assert "log.jsonl: no step was logged yet" in capsys.readouterr().err
