@@ -1,46 +1,36 @@
-"""The canvas: a picture, its masks, the suggestion on show, and what mouse and keyboard do there.
+"""The canvas: what mouse and keyboard do on a picture.
 
-Painting is left to the layers and to `foreground`, drawing with the left button to `gestures`, zoom and scrolling to
-`zoom_view`. This class owns pointer and keyboard, and knows which of the parts is asked. Picture and stored masks are
-the view's background, which is kept while only what lies over them changes.
+What is shown is left to `picture_view`, drawing with the left button to `gestures`.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QEvent, QPoint, QPointF, QRectF, Qt, QTimer, Signal
-from PySide6.QtGui import QKeyEvent, QPainter, QPalette, QTransform
-from PySide6.QtWidgets import QGraphicsScene
+from PySide6.QtGui import QKeyEvent
 
 from ovsam_annotator.views import decorations
-from ovsam_annotator.views.chip import CursorTag, EncodeChip, NoteChip
-from ovsam_annotator.views.data import DisplayOptions, EncodeState, Tool
-from ovsam_annotator.views.foreground import Foreground
+from ovsam_annotator.views.chip import CursorTag, EncodeChip
+from ovsam_annotator.views.data import EncodeState, Tool
 from ovsam_annotator.views.gestures import BoxGesture, PolygonGesture, StrokeGesture, VertexGesture
 from ovsam_annotator.views.held_key import HeldKey
-from ovsam_annotator.views.name_plates import NamePlates
-from ovsam_annotator.views.overlay import OverlayLayer
+from ovsam_annotator.views.picture_view import PictureView
 from ovsam_annotator.views.rest import Rest
-from ovsam_annotator.views.tiles import PictureLayer
-from ovsam_annotator.views.zoom_view import ZoomView
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
     from numpy.typing import NDArray
-    from PySide6.QtGui import QFocusEvent, QMouseEvent, QPaintEvent, QResizeEvent, QWheelEvent
+    from PySide6.QtGui import QFocusEvent, QMouseEvent, QPainter, QResizeEvent, QTransform, QWheelEvent
     from PySide6.QtWidgets import QWidget
 
-    from ovsam_annotator.model.shapes import MaskShape
-    from ovsam_annotator.views.data import CanvasObject, PictureImage, PromptMarks, Rgb, Suggestion
+    from ovsam_annotator.views.data import PictureImage
     from ovsam_annotator.views.gestures import Gesture
 
 __all__ = ["Canvas"]
 
-NAMES_TRIED = 200  # masks that may carry their name, the largest in view
 CURSOR_STEP = 8  # screen pixels that an arrow key moves the crosshair; 1 with Shift
 
 _GESTURE_KEYS = frozenset(
@@ -54,7 +44,7 @@ _ARROWS = {
 }
 
 
-class Canvas(ZoomView):
+class Canvas(PictureView):
     """Implements `protocols.CanvasView`."""
 
     point_added = Signal(float, float, bool)
@@ -68,19 +58,10 @@ class Canvas(ZoomView):
     polygon_drawn = Signal(object)
     vertices_edited = Signal(str, object)
     retry_asked = Signal()
-    display_changed = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._configure()
-        self._picture = PictureLayer(self._layer_changed)
-        self._overlay = OverlayLayer(self._layer_changed)
-        self.destroyed.connect(self._overlay.close)  # tiles still being composed have nobody to hand them to
-        self._names = NamePlates()
-
-        self._options = DisplayOptions()
-        self._over = Foreground()
-
         self._tool = Tool.PROMPT
         self._vertices = VertexGesture(self.vertices_edited.emit)
         self._brush = StrokeGesture(self.stroke_drawn.emit, erase=False)
@@ -95,7 +76,6 @@ class Canvas(ZoomView):
         self._pan_from: QPoint | None = None
         self._space = False
         self._right_from: QPointF | None = None
-        self._pointer: QPoint | None = None  # where the mouse is in the viewport, None outside
         self._cursor: QPointF | None = None  # keyboard crosshair in picture coordinates
         self._rest = Rest(self._begin_rest, self)
         self._rest.ended.connect(self.rest_ended)
@@ -106,7 +86,6 @@ class Canvas(ZoomView):
 
         self._chip = EncodeChip(self)
         self._chip.retry_asked.connect(self.retry_asked)
-        self._note = NoteChip(self)
         self._tag = CursorTag(self)
 
     def _configure(self) -> None:
@@ -124,53 +103,9 @@ class Canvas(ZoomView):
         """Show a picture at fit zoom, without objects, prompts or suggestion; None empties the canvas."""
         for gesture in self._gestures.values():
             gesture.key(Qt.Key.Key_Escape)
-        self._picture.set_picture(picture)
-        self._overlay.set_size(picture.width if picture else 0, picture.height if picture else 0)
-        self._over.clear()
         self._cursor = None
         self._vertices.set_rings("", ())
-        self._tell_hidden()
-        self.zoom_fit()
-
-    def set_objects(self, objects: Sequence[CanvasObject]) -> None:
-        """Replace all stored objects of the picture; later ones lie on top."""
-        self._overlay.set_objects(objects)
-        self._objects_changed()
-
-    def put_objects(self, objects: Sequence[CanvasObject]) -> None:
-        """Add objects, or replace those with the same uid; only their boxes are painted again."""
-        self._overlay.put_objects(objects)
-        self._objects_changed()
-
-    def remove_objects(self, uids: Sequence[str]) -> None:
-        """Remove objects; unknown uids are ignored."""
-        self._overlay.remove_objects(uids)
-        self._objects_changed()
-
-    def set_selection(self, uids: Sequence[str]) -> None:
-        """Mark objects as selected."""
-        self._over.set_selection(uids)
-        self._objects_changed()
-
-    def set_marks(self, marks: PromptMarks) -> None:
-        """Show the prompt of the object in work; takes over from the dots that clicks have left."""
-        self._over.set_marks(marks)
-        self.viewport().update()
-
-    def set_suggestion(self, suggestion: Suggestion | None) -> None:
-        """Show the chosen candidate with a dashed outline."""
-        self._over.set_suggestion(suggestion)
-        self.viewport().update()
-
-    def set_hover(self, shape: MaskShape | None, name: str = "") -> None:
-        """Show or drop the hover preview."""
-        if self._over.set_hover(shape, name):
-            self.viewport().update()
-
-    def set_proposals(self, shapes: Sequence[tuple[MaskShape, Rgb, str]], lit: str = "") -> None:
-        """Show proposals (shape, colour, name), dashed; those named `lit` stand out."""
-        self._over.set_proposals(shapes, lit)
-        self.viewport().update()
+        super().show_picture(picture)
 
     def set_vertices(self, uid: str, rings: Sequence[NDArray[np.floating]] | None) -> None:
         """Offer the handles of one object's rings, or take them away."""
@@ -190,19 +125,6 @@ class Canvas(ZoomView):
         self._brush.radius = self._eraser.radius = max(0.5, radius)
         self.viewport().update()
 
-    @property
-    def display(self) -> DisplayOptions:
-        """How masks are painted now."""
-        return self._options
-
-    def set_display(self, options: DisplayOptions) -> None:
-        """Choose how masks are painted."""
-        self._options = options
-        self._overlay.set_display(options)
-        self._picture.set_smooth(options.smooth)
-        self._tell_hidden()
-        self.viewport().update()
-
     def set_lock(self, name: str) -> None:
         """Show the locked class at the cursor; empty text takes it away."""
         self._tag.set_text(f"🔒 {name}" if name else "")
@@ -212,16 +134,7 @@ class Canvas(ZoomView):
     def set_encode_state(self, state: EncodeState, text: str = "", fraction: float | None = None) -> None:
         """Show the chip on the canvas: queued, running with its stage, failed with Retry; ready hides it."""
         self._chip.set_state(state, text, fraction)
-        self._place_chips()
-
-    def set_contrast(self, low: float, high: float) -> None:
-        """Change the shown value range of a picture with more than 8 bits; display only."""
-        self._picture.set_window(low, high)
-
-    @property
-    def contrast(self) -> tuple[float, float] | None:
-        """Shown value range of a picture with more than 8 bits; None for 8 bits."""
-        return self._picture.shown_range
+        self._place_chip()
 
     def add_point_at_cursor(self, *, positive: bool) -> None:
         """Click at the keyboard crosshair, or at the pointer."""
@@ -233,23 +146,6 @@ class Canvas(ZoomView):
             point = self.mapToScene(self.viewport().rect().center())
         self._add_point(point, positive=positive)
 
-    # --- what others may ask -------------------------------------------------------------------------------------
-
-    @property
-    def picture(self) -> PictureImage | None:
-        """The picture on show."""
-        return self._picture.picture
-
-    @property
-    def composing(self) -> bool:
-        """Whether masks are still being composed in the background."""
-        return self._overlay.busy
-
-    def suggestion_rects(self) -> list[QRectF]:
-        """Boxes of the parts of the mask on show in viewport coordinates, the largest part first; none without one."""
-        view = self.viewportTransform()
-        return [view.mapRect(QRectF(x1, y1, x2 - x1, y2 - y1)) for x1, y1, x2, y2 in self._over.parts]
-
     def hide_while_held(self, key: int) -> None:
         """Hide all masks until a key is let go."""
         if self._held.hold(key):
@@ -257,70 +153,18 @@ class Canvas(ZoomView):
 
     # --- painting ------------------------------------------------------------------------------------------------
 
-    def bounds(self) -> QRectF:
-        """Area of the picture; empty without one."""
-        return self._picture.bounds
-
-    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
-        """Paint everything anew where outlines are drawn another way in this view."""
-        if self._overlay.aim(self.in_view, self.scale_now):
-            self.resetCachedContent()
-            self.viewport().update()
-        super().paintEvent(event)
-
-    def drawBackground(self, painter: QPainter, rect: QRectF | Any) -> None:  # noqa: N802
-        """Paint picture and stored masks, and fill what lies beside them; the view keeps the pixels."""
-        painter.fillRect(rect, self.palette().color(QPalette.ColorRole.Dark))
-        for layer in (self._picture, self._overlay):
-            painter.save()
-            layer.paint(painter, rect)
-            painter.restore()
-
-    def drawForeground(self, painter: QPainter, rect: QRectF | Any) -> None:  # noqa: ARG002, N802
-        """Paint suggestion, selection, names, dots and the half-done drawing."""
-        if self._picture.picture is None:
-            return
-        scale = self.scale_now
-        view, area = self.viewportTransform(), QRectF(self.viewport().rect())
-        if not self._options.hidden:
-            painter.save()
-            painter.resetTransform()
-            self._over.paint_masks(painter, view, area, self._options.fill, self._overlay.objects)
-            painter.restore()
-        self._over.paint_box(painter)
+    def paint_drawing(self, painter: QPainter, scale: float) -> None:
+        """Paint the half-done drawing of the tool in use."""
         gesture = self._gestures.get(self._tool)
         if gesture is not None:
             gesture.paint(painter, scale)
-        painter.save()
-        painter.resetTransform()
-        self._paint_device(painter, view, area)
-        painter.restore()
 
-    def _paint_device(self, painter: QPainter, view: QTransform, area: QRectF) -> None:
-        if not self._options.hidden and self._options.names:
-            self._names.paint(painter, view, area, self.font(), self._overlay.version, self._largest)
-        self._over.paint_signs(painter, view, area, self.font(), self._pointer)
+    def paint_pointer(self, painter: QPainter, view: QTransform, area: QRectF) -> None:
+        """Paint the keyboard's crosshair, or lines through the pointer."""
         if self._cursor is not None:
             decorations.paint_cross(painter, view.map(self._cursor), area, whole=self._options.crosshair)
         elif self._options.crosshair and self._pointer is not None:
             decorations.paint_cross(painter, QPointF(self._pointer), area, whole=True)
-
-    def _largest(self) -> list[CanvasObject]:
-        """The largest masks in view: those that may carry their names."""
-        seen = self.in_view
-        return self._overlay.largest_in(seen.left(), seen.top(), seen.right(), seen.bottom(), NAMES_TRIED)
-
-    def _layer_changed(self, rect: QRectF) -> None:
-        """Picture or stored masks look different in a part of the scene."""
-        room = 2 / self.scale_now  # a cosmetic line reaches so far beyond
-        self.invalidateScene(rect.adjusted(-room, -room, room, room), QGraphicsScene.SceneLayer.BackgroundLayer)
-        self.viewport().update()
-
-    def changeEvent(self, event: QEvent) -> None:  # noqa: N802
-        """Paint anew in other colours."""
-        super().changeEvent(event)
-        if event.type() in {QEvent.Type.PaletteChange, QEvent.Type.StyleChange}:
-            self.resetCachedContent()
 
     # --- mouse ---------------------------------------------------------------------------------------------------
 
@@ -468,9 +312,9 @@ class Canvas(ZoomView):
     # --- inside --------------------------------------------------------------------------------------------------
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
-        """Keep the notes in their places."""
+        """Keep the chip in its place."""
         super().resizeEvent(event)
-        self._place_chips()
+        self._place_chip()
 
     def _exact(self, event: QMouseEvent) -> QPointF:
         return self.to_scene(event.position())
@@ -551,28 +395,9 @@ class Canvas(ZoomView):
                 self.viewport().update(at.x() - 2, 0, 5, area.height())
                 self.viewport().update(0, at.y() - 2, area.width(), 5)
 
-    def _objects_changed(self) -> None:
-        self._tell_hidden()
-        self.viewport().update()
-
-    def _set_hidden(self, *, hidden: bool) -> None:
-        self.set_display(replace(self._options, hidden=hidden))
-        self.display_changed.emit(self._options)
-
-    def _tell_hidden(self) -> None:
-        hidden = sum(o.hidden for o in self._overlay.objects.values())
-        if self._options.hidden:
-            text = self.tr("Masks hidden")
-        else:
-            text = self.tr("%n hidden", "", hidden) if hidden else ""
-            text = text.replace("%n", str(hidden))
-        self._note.set_text(text)
-        self._place_chips()
-
     def _set_cursor_shape(self) -> None:
         shape = Qt.CursorShape.ArrowCursor if self._tool in {Tool.SELECT, Tool.VERTICES} else Qt.CursorShape.CrossCursor
         self.viewport().setCursor(shape)
 
-    def _place_chips(self) -> None:
+    def _place_chip(self) -> None:
         self._chip.move((self.width() - self._chip.width()) // 2, 10)
-        self._note.move(10, self.height() - self._note.height() - 10)
