@@ -25,6 +25,7 @@ from training.bad_pictures import BadPictures
 from training.checkpoints import DiskFullError, is_full
 from training.loop import make_accelerator
 from training.options import LoopArgs
+from training.progress import clock
 from training.sam import build_sam
 from training.teacher import TeacherArgs, feature_file, list_pictures, manifest_of, teacher_input
 
@@ -97,13 +98,12 @@ def dump(args: DumpArgs) -> dict[str, Any]:
         made += 1
         if made % 50 == 0 and accelerator.is_main_process:
             rate = made / (time.perf_counter() - began)
-            print(
-                f"{number + 1}/{len(mine)} pictures, {rate:.2f}/s, {(len(mine) - number - 1) / rate / 60:.0f} min left"
-            )
+            left = clock((len(mine) - number - 1) / rate)
+            print(f"{number + 1}/{len(mine)} pictures, {rate:.2f}/s · {left} left", flush=True)
     seconds = time.perf_counter() - began
     report = {"made": made, "there": there, "bytes": written, "seconds": seconds, "unreadable": bad.found}
     (args.out / f"report_{rank}.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
-    print(f"{made} pictures in {seconds:.1f} s, {written / max(1, made) / 1e6:.2f} MB each; {there} were there")
+    print(f"{made} pictures in {seconds:.1f} s, {written / max(1, made) / 1e3:.1f} kB each; {there} were there")
     return report
 
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "clock"]
 
 
 class Progress:
@@ -73,7 +73,7 @@ class Progress:
         }
         self._write(row)
         shown = " ".join(f"{k} {v:.4g}" for k, v in row.items() if k not in {"step", "epoch"})
-        print(f"step {step}/{self.total} {shown} · {_clock(left)} left", flush=True)
+        print(f"step {step}/{self.total} {shown} · {clock(left)} left", flush=True)
 
     def validation(self, step: int, value: float, best: float | None, best_step: int | None) -> None:
         """Log a validation."""
@@ -94,6 +94,7 @@ class Progress:
                     self._board.add_scalar(key, value, row["step"])
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Return a length of time as H:MM:SS."""
     hours, rest = divmod(int(seconds), 3600)
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d}"
