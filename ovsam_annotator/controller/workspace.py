@@ -16,6 +16,7 @@ from ovsam_annotator.controller.batch import BatchController
 from ovsam_annotator.controller.classes import ClassesController
 from ovsam_annotator.controller.exchange import ExchangeController
 from ovsam_annotator.controller.history import HistoryController
+from ovsam_annotator.controller.models import ModelsController
 from ovsam_annotator.controller.names import DEFAULT_VOCABULARY, NamesController
 from ovsam_annotator.controller.naming import NamingController
 from ovsam_annotator.controller.navigation import NavigationController
@@ -28,7 +29,8 @@ from ovsam_annotator.controller.saving import FAILED, SavingController
 from ovsam_annotator.controller.session import Session, read_items
 from ovsam_annotator.controller.store_service import StoreService
 from ovsam_annotator.controller.thumbnails import ThumbnailController
-from ovsam_annotator.inference.messages import Encoded, Failed, ModelReady, SelectModel
+from ovsam_annotator.controller.tools import ToolsController
+from ovsam_annotator.inference.messages import Encoded
 from ovsam_annotator.model.editing import Overlap
 from ovsam_annotator.views import data
 from ovsam_core.store import SUFFIX
@@ -82,14 +84,12 @@ class Workspace(QObject):
     ) -> None:
         super().__init__(parent)
         self._window = window
-        self._segmenter = segmenter
         self._runner = runner
         self._samples = samples
         self.preferences = preferences
         self.session: Session | None = None
         self._opening = False
         self._at_start = True
-        self._tool = data.Tool.PROMPT
         canvas = window.canvas
         self.annotation = AnnotationController(
             canvas=canvas, label_list=window.label_list, segmenter=segmenter, runner=runner, parent=self
@@ -128,11 +128,26 @@ class Workspace(QObject):
             names=self.names,
             parent=self,
         )
+        self.tools = ToolsController(
+            window=window,
+            annotation=self.annotation,
+            objects=self.objects,
+            proposals=self.proposals,
+            history=self.history,
+            preferences=preferences,
+            parent=self,
+        )
+        self.models = ModelsController(
+            window=window,
+            segmenter=segmenter,
+            provenance=self.annotation.provenance,
+            preferences=preferences,
+            parent=self,
+        )
         self.annotation.lookup = self.names.entry
         self._commands = self._command_table()
         self._connect(answers)
         self.annotation.hover = preferences.settings.hover
-        canvas.set_brush_radius(preferences.settings.brush_radius)
 
     # ---- wiring
 
@@ -141,7 +156,9 @@ class Workspace(QObject):
         window.command.connect(self.run_command)
         window.paths_opened.connect(self._take_paths)
         window.sample_asked.connect(self.open_samples)
-        window.model_chosen.connect(self.choose_model)
+        self.models.leaving.connect(self._leave_picture)
+        self.models.changed.connect(self.names.send_again)
+        self.models.changed.connect(self.navigation.model_changed)
         window.message_action.connect(self._message_action)
         answers.connect(self._take)
         self.annotation.hint_changed.connect(window.set_hint)
@@ -151,7 +168,7 @@ class Workspace(QObject):
         self.navigation.opened.connect(self._picture_opened)
         self.navigation.failed.connect(self._picture_failed)
         self.navigation.hint_changed.connect(self._tell)
-        self.objects.refine_asked.connect(self._refine)
+        self.tools.told.connect(self._tell)
         self.objects.hint_changed.connect(self._tell)
         self.names.ready.connect(self._names_ready)
         self.names.progress.connect(self._names_progress)
@@ -172,6 +189,7 @@ class Workspace(QObject):
 
     def _command_table(self) -> dict[str, Callable[[], Any]]:
         a, n, o, r, w = self.annotation, self.navigation, self.objects, self.review, self._window
+        t = self.tools
         table: dict[str, Callable[[], Any]] = {
             "file.open_folder": lambda: self._open_asked(w.ask_open_folder()),
             "file.open_file": lambda: self._open_asked(w.ask_open_file(self.tr("Open"), _open_patterns())),
@@ -179,11 +197,11 @@ class Workspace(QObject):
             "file.save": self.saving.now,
             "file.import": self.exchange.ask_import,
             "file.export": self.exchange.ask_export,
-            "edit.undo": self._undo,
+            "edit.undo": t.undo,
             "edit.redo": self.history.redo,
             "edit.select_all": o.select_all,
-            "brush.smaller": lambda: self._scale_brush(1 / 1.25),
-            "brush.bigger": lambda: self._scale_brush(1.25),
+            "brush.smaller": lambda: t.scale_brush(1 / 1.25),
+            "brush.bigger": lambda: t.scale_brush(1.25),
             "picture.previous": lambda: n.step(-1),
             "picture.next": lambda: n.step(1),
             "picture.previous_open": lambda: n.step_open(-1),
@@ -193,7 +211,7 @@ class Workspace(QObject):
             "object.next": lambda: o.step(1),
             "object.previous": lambda: o.step(-1),
             "object.rename": self.naming.rename,
-            "object.refine": self._refine_selected,
+            "object.refine": t.refine_selected,
             "object.lock": o.toggle_lock,
             "object.hide": o.toggle_hidden,
             "object.delete": o.delete,
@@ -208,7 +226,7 @@ class Workspace(QObject):
             "label.search": self.naming.search,
             "label.candidate_next": lambda: a.step_candidate(1),
             "label.candidate_previous": lambda: a.step_candidate(-1),
-            "label.drop": self._drop,
+            "label.drop": t.drop,
             "prompt.undo": a.take_back,
             "class.lock": a.toggle_lock,
             "model.everything": self.proposals.everything,
@@ -226,7 +244,7 @@ class Workspace(QObject):
         }
         table |= {f"label.name_{k}": partial(a.accept_rank, k) for k in range(1, 10)}
         table |= {f"class.hotkey_{k}": partial(self.naming.hotkey, k) for k in range(1, 11)}
-        table |= {f"tool.{tool.value}": partial(self.set_tool, tool) for tool in data.Tool}
+        table |= {f"tool.{tool.value}": partial(t.set_tool, tool) for tool in data.Tool}
         table |= {f"view.theme_{t}": partial(self.preferences.set_theme, t) for t in ("system", "light", "dark")}
         return table
 
@@ -239,13 +257,9 @@ class Workspace(QObject):
             work()
 
     def _take(self, answer: object) -> None:
-        match answer:
-            case ModelReady():
-                self._model_ready(answer)
-            case Encoded() if not answer.cached and self.annotation.provenance.model_id:
-                self.preferences.note_speed(self.annotation.provenance.model_id, answer.seconds)
-            case Failed() if answer.stage == "loading":
-                self._window.show_message(data.Message("model", answer.text, answer.advice, "error"))
+        if isinstance(answer, Encoded) and not answer.cached and self.annotation.provenance.model_id:
+            self.preferences.note_speed(self.annotation.provenance.model_id, answer.seconds)
+        self.models.take(answer)
         self.annotation.take(answer)
         self.navigation.take(answer)
         self.names.take(answer)
@@ -321,7 +335,7 @@ class Workspace(QObject):
         self.session = None
         self.batch.attach(None)
         parts = (self.exchange, self.proposals, self.review, self.history, self.classes, self.objects, self.report)
-        for part in (*parts, self.additions, self.naming, self.saving):
+        for part in (*parts, self.additions, self.tools, self.naming, self.saving):
             part.attach(None)
         self.names.attach(None)
         self._names_ready("")
@@ -349,6 +363,7 @@ class Workspace(QObject):
         self.report.attach(session)
         self.additions.attach(session)
         self.naming.attach(session)
+        self.tools.attach(session)
         self.saving.attach(session)
         self.thumbnails.attach(session)
         self.navigation.attach(session, found.facts.list_rows)
@@ -440,44 +455,6 @@ class Workspace(QObject):
 
     # ---- objects and names
 
-    def set_tool(self, tool: data.Tool) -> None:
-        """Choose what the left button does."""
-        self._tool = tool
-        if tool is not data.Tool.PROMPT:
-            self.annotation.drop()
-        self._window.canvas.set_tool(tool)
-        self._window.set_checked(f"tool.{tool.value}", checked=True)
-        self.objects.offer_vertices(tool is data.Tool.VERTICES)
-        self._window.set_hint(_tool_hint(tool))
-
-    def _scale_brush(self, factor: float) -> None:
-        radius = min(max(self.preferences.settings.brush_radius * factor, 0.5), 500.0)
-        self.preferences.keep("brush_radius", radius)
-        self._window.canvas.set_brush_radius(radius)
-
-    def _undo(self) -> None:
-        if not self.annotation.take_back():  # clicks of the object in work come first
-            self.history.undo()
-
-    def _drop(self) -> None:
-        if self.annotation.busy:
-            self.annotation.drop()
-        elif self.proposals.active:
-            self.proposals.clear()
-        elif self.session is not None:
-            self.session.select(())
-
-    def _refine(self, uid: str) -> None:
-        self.set_tool(data.Tool.PROMPT)
-        self.annotation.refine(uid)
-
-    def _refine_selected(self) -> None:
-        chosen = self.session.document.selection if self.session and self.session.document else ()
-        if chosen:
-            self._refine(chosen[-1])
-        else:
-            self._tell(self.tr("Select an object first (Ctrl+click)"))
-
     def _review_changed(self, on: bool) -> None:
         self._window.set_checked("review.toggle", checked=on)
         self.annotation.reviewing = on
@@ -508,29 +485,6 @@ class Workspace(QObject):
             if meanwhile:
                 text += self.tr(", {names} until then").format(names=meanwhile)
             self._window.show_job(data.JobRow("names", self.tr("Learning the names"), text, fraction, can_cancel=False))
-
-    # ---- model
-
-    def choose_model(self, model_id: str) -> None:
-        """Switch to another model; the document stays."""
-        self.annotation.drop()
-        self.proposals.clear()
-        self._window.set_device(model_id, "", self.tr("starting"))
-        self._segmenter.submit(SelectModel(model_id))
-        self.preferences.keep("model", model_id)
-
-    def _model_ready(self, ready: ModelReady) -> None:
-        changed = self.annotation.provenance.head_hash not in ("", ready.head_hash)
-        self.annotation.provenance.model_id = ready.model_id
-        self.annotation.provenance.head_hash = ready.head_hash
-        self._window.set_device(ready.model_id, ready.device, ready.licence)
-        self._window.clear_message("model")
-        if ready.notice:
-            self._tell(ready.notice, "warning", key="model")
-        self.preferences.show_models(ready.model_id)
-        if changed:
-            self.names.send_again()
-            self.navigation.model_changed()
 
     # ---- small things
 
@@ -578,21 +532,3 @@ def _open_patterns() -> str:
         "Workspace",
         "Projects, pictures, COCO (*.ovsam *.json *.jpg *.jpeg *.png *.tif *.tiff *.webp *.bmp *.gif);;All files (*)",
     )
-
-
-def _tool_hint(tool: data.Tool) -> str:
-    """What the left button does with a tool."""
-    return {
-        data.Tool.PROMPT: QCoreApplication.translate("Tool", "Click an object, or drag a box round it"),
-        data.Tool.SELECT: QCoreApplication.translate(
-            "Tool", "Click selects; again at the same place the next larger object; double click refines"
-        ),
-        data.Tool.BRUSH: QCoreApplication.translate(
-            "Tool", "Paint on the selected object, or a new one where none is selected"
-        ),
-        data.Tool.ERASER: QCoreApplication.translate("Tool", "Erase from the selected object"),
-        data.Tool.POLYGON: QCoreApplication.translate(
-            "Tool", "Click corners; Enter or a double click closes the polygon"
-        ),
-        data.Tool.VERTICES: QCoreApplication.translate("Tool", "Select an object, then drag its corners"),
-    }[tool]

@@ -59,8 +59,8 @@ def test_a_session_with_everything_in_it_leaves_the_gui_thread_free(driver, fold
             objects.select([uid])
             with driver.signal(history):
                 edit()
-        driver.workspace.set_tool(Tool.VERTICES)
-        driver.workspace.set_tool(Tool.PROMPT)
+        driver.workspace.tools.set_tool(Tool.VERTICES)
+        driver.workspace.tools.set_tool(Tool.PROMPT)
         driver.point(100, 100)
         driver.window.label_list.open_search("ca")
         driver.workspace.names.search("giraf")
