@@ -48,7 +48,6 @@ class NamingController(QObject):
         self._session: Session | None = None
         window.label_list.name_chosen.connect(self.accept_searched)
         objects.rename_asked.connect(self.rename)
-        objects.drawn.connect(self.name_drawn)
 
     def attach(self, session: Session | None) -> None:
         """Work on another project, or none."""

@@ -11,7 +11,7 @@ from ovsam_annotator.views import data
 if TYPE_CHECKING:
     from ovsam_annotator.controller.annotation import AnnotationController
     from ovsam_annotator.controller.history import HistoryController
-    from ovsam_annotator.controller.objects import ObjectsController
+    from ovsam_annotator.controller.masks import MasksController
     from ovsam_annotator.controller.preferences import PreferencesController
     from ovsam_annotator.controller.proposals import ProposalsController
     from ovsam_annotator.controller.session import Session
@@ -26,7 +26,7 @@ class ToolsController(QObject):
     Args:
         window: shows the tool.
         annotation: the object in work.
-        objects: the selected objects.
+        masks: offers corners of the selected object.
         proposals: may be given up.
         history: steps that may be taken back.
         preferences: keep the size of the brush.
@@ -42,7 +42,7 @@ class ToolsController(QObject):
         *,
         window: MainWindowView,
         annotation: AnnotationController,
-        objects: ObjectsController,
+        masks: MasksController,
         proposals: ProposalsController,
         history: HistoryController,
         preferences: PreferencesController,
@@ -51,12 +51,11 @@ class ToolsController(QObject):
         super().__init__(parent)
         self._window = window
         self._annotation = annotation
-        self._objects = objects
+        self._masks = masks
         self._proposals = proposals
         self._history = history
         self._preferences = preferences
         self._session: Session | None = None
-        objects.refine_asked.connect(self.refine)
         window.canvas.set_brush_radius(preferences.settings.brush_radius)
 
     def attach(self, session: Session | None) -> None:
@@ -69,7 +68,7 @@ class ToolsController(QObject):
             self._annotation.drop()
         self._window.canvas.set_tool(tool)
         self._window.set_checked(f"tool.{tool.value}", checked=True)
-        self._objects.offer_vertices(tool is data.Tool.VERTICES)
+        self._masks.offer_vertices(tool is data.Tool.VERTICES)
         self._window.set_hint(_tool_hint(tool))
 
     def scale_brush(self, factor: float) -> None:

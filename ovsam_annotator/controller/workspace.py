@@ -16,6 +16,7 @@ from ovsam_annotator.controller.batch import BatchController
 from ovsam_annotator.controller.classes import ClassesController
 from ovsam_annotator.controller.exchange import ExchangeController
 from ovsam_annotator.controller.history import HistoryController
+from ovsam_annotator.controller.masks import MasksController
 from ovsam_annotator.controller.models import ModelsController
 from ovsam_annotator.controller.names import DEFAULT_VOCABULARY, NamesController
 from ovsam_annotator.controller.naming import NamingController
@@ -98,7 +99,8 @@ class Workspace(QObject):
             canvas=canvas, pictures=window.pictures, segmenter=segmenter, runner=runner, parent=self
         )
         self.thumbnails = ThumbnailController(pictures=window.pictures, runner=runner, parent=self)
-        self.objects = ObjectsController(canvas=canvas, panel=window.objects, runner=runner, parent=self)
+        self.objects = ObjectsController(canvas=canvas, panel=window.objects, parent=self)
+        self.masks = MasksController(canvas=canvas, editable=self.objects.editable, runner=runner, parent=self)
         self.names = NamesController(
             label_list=window.label_list,
             segmenter=segmenter,
@@ -131,7 +133,7 @@ class Workspace(QObject):
         self.tools = ToolsController(
             window=window,
             annotation=self.annotation,
-            objects=self.objects,
+            masks=self.masks,
             proposals=self.proposals,
             history=self.history,
             preferences=preferences,
@@ -170,10 +172,13 @@ class Workspace(QObject):
         self.navigation.hint_changed.connect(self._tell)
         self.tools.told.connect(self._tell)
         self.objects.hint_changed.connect(self._tell)
+        self.masks.hint_changed.connect(self._tell)
+        self.masks.drawn.connect(self.naming.name_drawn)
         self.names.ready.connect(self._names_ready)
         self.names.progress.connect(self._names_progress)
         self.names.failed.connect(self._names_failed)
         self.classes.lock_asked.connect(self.naming.lock)
+        self.objects.refine_asked.connect(self.tools.refine)
         self.naming.told.connect(self._tell)
         self.classes.told.connect(self._tell)
         self.classes.vocabulary_chosen.connect(partial(self._keep_setting, "vocabulary"))
@@ -189,7 +194,7 @@ class Workspace(QObject):
 
     def _command_table(self) -> dict[str, Callable[[], Any]]:
         a, n, o, r, w = self.annotation, self.navigation, self.objects, self.review, self._window
-        t = self.tools
+        t, m = self.tools, self.masks
         table: dict[str, Callable[[], Any]] = {
             "file.open_folder": lambda: self._open_asked(w.ask_open_folder()),
             "file.open_file": lambda: self._open_asked(w.ask_open_file(self.tr("Open"), _open_patterns())),
@@ -215,12 +220,12 @@ class Workspace(QObject):
             "object.lock": o.toggle_lock,
             "object.hide": o.toggle_hidden,
             "object.delete": o.delete,
-            "mask.fill_holes": o.fill_holes,
-            "mask.drop_crumbs": o.drop_crumbs,
-            "mask.grow": lambda: o.grow(1),
-            "mask.shrink": lambda: o.grow(-1),
-            "mask.split": o.split,
-            "mask.merge": o.merge,
+            "mask.fill_holes": m.fill_holes,
+            "mask.drop_crumbs": m.drop_crumbs,
+            "mask.grow": lambda: m.grow(1),
+            "mask.shrink": lambda: m.grow(-1),
+            "mask.split": m.split,
+            "mask.merge": m.merge,
             "label.accept": a.accept,
             "label.accept_unnamed": a.accept_unnamed,
             "label.search": self.naming.search,
@@ -334,7 +339,16 @@ class Workspace(QObject):
         self._leave_picture()
         self.session = None
         self.batch.attach(None)
-        parts = (self.exchange, self.proposals, self.review, self.history, self.classes, self.objects, self.report)
+        parts = (
+            self.exchange,
+            self.proposals,
+            self.review,
+            self.history,
+            self.classes,
+            self.objects,
+            self.masks,
+            self.report,
+        )
         for part in (*parts, self.additions, self.tools, self.naming, self.saving):
             part.attach(None)
         self.names.attach(None)
@@ -354,6 +368,7 @@ class Workspace(QObject):
         self._set_overlap(str(settings.get("overlap", Overlap.ALLOW)))
         self.annotation.attach(session)
         self.objects.attach(session)
+        self.masks.attach(session)
         self.classes.attach(session)
         self.history.attach(session)
         self.review.attach(session)

@@ -44,16 +44,16 @@ def test_a_session_with_everything_in_it_leaves_the_gui_thread_free(driver, fold
             driver.point(x, y)
             driver.key(Qt.Key.Key_1)
         driver.settle()
-        objects = driver.workspace.objects
+        objects, masks = driver.workspace.objects, driver.workspace.masks
         history = driver.workspace.session.history_changed
         objects.select_all()
-        for edit in (objects.toggle_lock, objects.toggle_lock, lambda: objects.grow(1), objects.merge):
+        for edit in (objects.toggle_lock, objects.toggle_lock, lambda: masks.grow(1), masks.merge):
             with driver.signal(history):
                 edit()
         uid = next(iter(driver.document)).uid
         for edit in (
-            lambda: objects.stroke(np.array([[20.0, 20.0], [40.0, 30.0]]), 5.0, False),
-            lambda: objects.stroke(np.array([[60.0, 40.0]]), 3.0, True),
+            lambda: masks.stroke(np.array([[20.0, 20.0], [40.0, 30.0]]), 5.0, False),
+            lambda: masks.stroke(np.array([[60.0, 40.0]]), 3.0, True),
             lambda: objects.set_attribute(uid, "pose", "lying"),
         ):
             objects.select([uid])

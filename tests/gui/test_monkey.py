@@ -40,7 +40,7 @@ def _act(driver, rng, commands):
         case 5:
             driver.click(x, y, modifier=Qt.KeyboardModifier.ControlModifier)
         case 6:
-            driver.workspace.objects.stroke(
+            driver.workspace.masks.stroke(
                 np.array([[x, y], [rng.uniform(0, 200), rng.uniform(0, 120)]]), rng.uniform(0.5, 15), rng.random() < 0.5
             )
         case 7:
