@@ -165,7 +165,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tenso
 
     Args:
         optimizer: of parameters of `module`, in any order.
-        tensors: of `optimizer_tensors`; also those of earlier checkpoints, which are named by a parameter's place.
+        tensors: of `optimizer_tensors`.
         module: tells the parameters' names.
 
     Raises:
@@ -174,7 +174,6 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tenso
     names = {parameter: name for name, parameter in module.named_parameters()}
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     place = {names[parameter]: index for index, parameter in enumerate(parameters)}
-    place |= {str(index): index for index in range(len(parameters))}
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         name, _, part = key.rpartition(".")

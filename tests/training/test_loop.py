@@ -94,11 +94,7 @@ def test_optimizer_state_follows_the_parameters_names():
             for part, value in fresh.state.get(parameter, {}).items():
                 assert torch.equal(value, tensors[f"{name}.{part}"])
         assert len(fresh.state) == 3
-    numbered = {f"{i}.exp_avg": torch.full((2, 2), float(i)) for i in (0, 2)}  # as earlier checkpoints have them
-    numbered |= {f"{i}.step": torch.tensor(1.0) for i in (0, 2)}
     other, fresh = made("ab")
-    checkpoints.load_optimizer(fresh, numbered, other)
-    assert fresh.state[other["b"].weight]["exp_avg"].tolist() == [[2.0, 2.0], [2.0, 2.0]]
     with pytest.raises(CheckpointError, match=r"c\.weight\.exp_avg: the model has no such"):
         checkpoints.load_optimizer(fresh, {"c.weight.exp_avg": torch.zeros(1)}, other)
 
