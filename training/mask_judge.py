@@ -43,7 +43,7 @@ class JudgeMasks(MaskDataArgs):
     sources: dict[str, float] = field(
         default_factory=lambda: {"coco_train": 6.0, "persons_train": 1.5, "bsds_train": 2.0, "clothing_train": 0.5}
     )
-    samples: int = 900
+    samples: int = 1200
     fixed: float = 0.0
     zoom: float = 0.35
     window: float = 0.3
@@ -69,7 +69,7 @@ class JudgeArgs:
 
     masks: JudgeMasks = field(default_factory=JudgeMasks)
     held: float = 0.2
-    steps: int = 900
+    steps: int = 1200
     batch: int = 192
     lr: float = 1e-3
     weight_decay: float = 0.3
