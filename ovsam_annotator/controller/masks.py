@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
 
@@ -16,22 +17,48 @@ from ovsam_core.masks import union_all
 from ovsam_core.store import ObjectRow, new_uid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from ovsam_annotator.controller.session import Session
     from ovsam_annotator.controller.tasks import Runner
+    from ovsam_annotator.model.document import Document
     from ovsam_annotator.views.protocols import CanvasView
     from ovsam_core.masks import Mask
 
 __all__ = ["MasksController"]
 
-_Result = TypeVar("_Result")
-
 _CRUMB = 16  # pixels: parts below this are what models leave behind by accident
 _VERTEX_TOLERANCE = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Edit:
+    """Work on masks that is being done, or waits.
+
+    Attributes:
+        session: the project.
+        document: the picture's objects; they are written even when another picture is open by then.
+        label: what the history list shows.
+        uids: of the objects it starts from, as the edit before left them.
+        work: from these objects to those to write, and uids of those to remove.
+        nothing: what is said where there is nothing to write and nothing to remove.
+        drawn: it makes a new object.
+    """
+
+    session: Session
+    document: Document
+    label: str
+    uids: tuple[str, ...]
+    work: Callable[[list[Item]], tuple[list[Item], list[str]]]
+    nothing: str = ""
+    drawn: bool = False
+
+    def items(self) -> list[Item] | None:
+        """What it starts from; None where an object is gone or locked."""
+        return _found({item.uid: item for item in self.document}, self.uids)
 
 
 class MasksController(QObject):
@@ -64,18 +91,15 @@ class MasksController(QObject):
         self._runner = runner
         self._session: Session | None = None
         self._vertices = False
-        self._edits: deque[tuple[tuple[str, ...], Callable[[list[Item]], Any], Callable[[Any, Session], None]]] = (
-            deque()
-        )
-        self._editing = False
+        self._edits: deque[_Edit] = deque()  # the first one is being worked on
         canvas.stroke_drawn.connect(self.stroke)
         canvas.polygon_drawn.connect(self.polygon)
         canvas.vertices_edited.connect(self.set_rings)
 
     def attach(self, session: Session | None) -> None:
-        """Work on another project, or none."""
+        """Work on another project, or none; what was drawn in the old one is on its way to its store after that."""
+        self._finish()
         self._session = session
-        self._edits.clear()
         if session is not None:
             session.document_replaced.connect(self._show_vertices)
             session.items_changed.connect(lambda *_: self._show_vertices())
@@ -99,29 +123,19 @@ class MasksController(QObject):
 
     def split(self) -> None:
         """Make an object of each part of the selected masks."""
-        items = self._editable()
 
-        def work(items: list[Item]) -> list[tuple[Item, list[Item]]]:
-            result = []
+        def work(items: list[Item]) -> tuple[list[Item], list[str]]:
+            made = []
             for item in items:
                 parts = item.row.mask.split()
                 if len(parts) > 1:
                     first, *rest = parts
-                    fresh = [
-                        _remade(Item(replace(item.row, uid=new_uid(), export_id=None), item.shape), part)
-                        for part in rest
-                    ]
-                    result.append((_remade(item, first), fresh))
-            return result
+                    fresh = [Item(replace(item.row, uid=new_uid(), export_id=None), item.shape) for _ in rest]
+                    made += [_remade(*pair) for pair in zip((item, *fresh), (first, *rest), strict=True)]
+            return made, []
 
-        def done(result: list[tuple[Item, list[Item]]], session: Session) -> None:
-            if result:
-                put = [made for item, fresh in result for made in (item, *fresh)]
-                session.put_items("Split into parts", put)
-            else:
-                self.hint_changed.emit(self.tr("Nothing to split: every selected mask is in one piece"))
-
-        self._work(items, work, done)
+        nothing = self.tr("Nothing to split: every selected mask is in one piece")
+        self._queue("Split into parts", self._editable(), work, nothing)
 
     def merge(self) -> None:
         """Merge the selected objects into the one selected first."""
@@ -130,14 +144,12 @@ class MasksController(QObject):
             self.hint_changed.emit(self.tr("Select two or more objects to merge (Ctrl+click, Shift adds)"))
             return
 
-        def work(items: list[Item]) -> Item:
+        def work(items: list[Item]) -> tuple[list[Item], list[str]]:
             mask = items[0].row.mask
-            return _remade(items[0], union_all([item.row.mask for item in items], mask.height, mask.width))
+            merged = union_all([item.row.mask for item in items], mask.height, mask.width)
+            return [_remade(items[0], merged)], [item.uid for item in items[1:]]
 
-        def done(merged: Item, session: Session) -> None:
-            session.put_items(f"Merge {len(items)} objects", [merged], drop=[item.uid for item in items[1:]])
-
-        self._work(items, work, done)
+        self._queue(f"Merge {len(items)} objects", items, work)
 
     def stroke(self, points: NDArray[np.floating], radius: float, erase: bool) -> None:
         """A brush stroke: on the selected object, or a new object where none is selected."""
@@ -210,82 +222,118 @@ class MasksController(QObject):
         return document.picture.h, document.picture.w
 
     def _draw(self, make: Callable[[], Mask]) -> None:
-        session = self._session
-        assert session is not None
-        document = session.document
-        assert document is not None
+        document = self._session.document if self._session else None
+        if document is None:
+            return
+        picture = document.picture.id
 
-        def work() -> Item:
+        def work(_: list[Item]) -> tuple[list[Item], list[str]]:
             mask = make()
-            row = ObjectRow(new_uid(), document.picture.id, mask, source="drawn", created=time.time())
-            return Item(row, mask_shape(mask))
+            row = ObjectRow(new_uid(), picture, mask, source="drawn", created=time.time())
+            return ([Item(row, mask_shape(mask))] if mask.area else []), []
 
-        def done(item: Item) -> None:
-            if session.document is document and item.shape.area:
-                session.put_items("Draw object", [item])
-                session.select([item.uid])
-                self.drawn.emit(item.uid)
-
-        self._runner.run(work, done)
+        self._queue("Draw object", (), work, drawn=True)
 
     def _change_masks(self, label: str, change: Callable[[Mask], Mask]) -> None:
         items = self._editable()
         self._apply_masks(label, items, lambda items: [_remade(item, change(item.row.mask)) for item in items])
 
-    def _apply_masks(self, label: str, items: Sequence[Item], work: Callable[[list[Item]], list[Item]]) -> None:
-        def done(made: list[Item], session: Session) -> None:
-            document = session.document
-            assert document is not None
-            changed = [i for i in made if (o := document.get(i.uid)) is not None and o.row.mask != i.row.mask]
-            if not changed:
-                self.hint_changed.emit(self.tr("{label}: nothing changed").format(label=label))
-                return
-            gone = [item.uid for item in changed if not item.shape.area]
-            session.put_items(label, [item for item in changed if item.shape.area], drop=gone)
+    def _apply_masks(self, label: str, items: Sequence[Item], change: Callable[[list[Item]], list[Item]]) -> None:
+        def work(items: list[Item]) -> tuple[list[Item], list[str]]:
+            changed = [new for new, old in zip(change(items), items, strict=True) if new is not old]
+            return [i for i in changed if i.shape.area], [i.uid for i in changed if not i.shape.area]
 
-        self._work(items, work, done)
+        if items:
+            self._queue(label, items, work, self.tr("{label}: nothing changed").format(label=label))
 
-    def _work(
+    def _queue(
         self,
+        label: str,
         items: Sequence[Item],
-        work: Callable[[list[Item]], _Result],
-        done: Callable[[_Result, Session], None],
+        work: Callable[[list[Item]], tuple[list[Item], list[str]]],
+        nothing: str = "",
+        *,
+        drawn: bool = False,
     ) -> None:
         """Work on masks in the background, one edit after the other: each starts from what the one before made."""
-        if items:
-            self._edits.append((tuple(item.uid for item in items), work, done))
-            self._next_edit()
-
-    def _next_edit(self) -> None:
         session = self._session
-        if self._editing or not self._edits or session is None:
+        if session is None or session.document is None or not (items or drawn):
             return
-        uids, work, done = self._edits.popleft()
-        document = session.document
-        found = [document.get(uid) for uid in uids] if document is not None else []
-        items = [item for item in found if item is not None and not item.row.locked]
-        if len(items) != len(uids):
-            self.hint_changed.emit(self.tr("The object was changed meanwhile; do it again"))
-            self._next_edit()
+        uids = tuple(item.uid for item in items)
+        self._edits.append(_Edit(session, session.document, label, uids, work, nothing, drawn))
+        if len(self._edits) == 1:
+            self._begin()
+
+    def _begin(self) -> None:
+        """Work on the first edit of the queue; those whose objects are gone are passed over."""
+        while self._edits:
+            edit = self._edits[0]
+            items = edit.items()
+            if items is not None:
+                self._runner.run(
+                    partial(edit.work, items), partial(self._done, edit, items), partial(self._failed, edit)
+                )
+                return
+            self._edits.popleft()
+            self._say_changed()
+
+    def _done(self, edit: _Edit, before: list[Item], result: tuple[list[Item], list[str]]) -> None:
+        if not self._take(edit):
             return
-        before = {item.uid: item.row.mask for item in items}
-        self._editing = True
+        put, drop = result
+        now = edit.items()
+        if now is None or any(a.row.mask != b.row.mask for a, b in zip(now, before, strict=True)):
+            self._say_changed()
+        elif put or drop:
+            edit.session.put_into(edit.document, edit.label, put, drop=drop)
+            if edit.drawn and edit.session.document is edit.document:
+                edit.session.select([put[0].uid])
+                self.drawn.emit(put[0].uid)
+        elif edit.nothing:
+            self.hint_changed.emit(edit.nothing)
+        self._begin()
 
-        def finished(result: Any) -> None:
-            self._editing = False
-            now = session.document
-            if now is not None and all((o := now.get(u)) is not None and o.row.mask == m for u, m in before.items()):
-                done(result, session)
-            else:
-                self.hint_changed.emit(self.tr("The object was changed meanwhile; do it again"))
-            self._next_edit()
-
-        def failed(error: Exception) -> None:
-            self._editing = False
+    def _failed(self, edit: _Edit, error: Exception) -> None:
+        if self._take(edit):
             self.hint_changed.emit(self.tr("That did not work: {error}").format(error=error))
-            self._next_edit()
+            self._begin()
 
-        self._runner.run(lambda: work(items), finished, failed)
+    def _take(self, edit: _Edit) -> bool:
+        """Take an edit off the queue; False where the project was left and its own thread does it."""
+        if not self._edits or self._edits[0] is not edit:
+            return False
+        self._edits.popleft()
+        return True
+
+    def _finish(self) -> None:
+        """The project is about to be closed: leave to its own thread what is still being worked out."""
+        by_document: dict[int, list[_Edit]] = {}
+        for edit in self._edits:
+            by_document.setdefault(id(edit.document), []).append(edit)
+        self._edits.clear()
+        for edits in by_document.values():
+            last = edits[-1]
+            last.session.put_late(last.document, last.label, partial(_late, edits, list(last.document)))
+
+    def _say_changed(self) -> None:
+        self.hint_changed.emit(self.tr("The object was changed meanwhile; do it again"))
+
+
+def _late(edits: Sequence[_Edit], items: Sequence[Item]) -> tuple[list[Item], list[str]]:
+    """Return what edits of one picture make of its objects: those to write, and uids of those to remove."""
+    before = {item.uid: item for item in items}
+    now = dict(before)
+    for edit in edits:
+        found = _found(now, edit.uids)
+        if found is not None:
+            put, drop = edit.work(found)
+            now = {uid: item for uid, item in now.items() if uid not in drop} | {item.uid: item for item in put}
+    return [item for uid, item in now.items() if before.get(uid) is not item], [uid for uid in before if uid not in now]
+
+
+def _found(items: Mapping[str, Item], uids: Sequence[str]) -> list[Item] | None:
+    found = [item for uid in uids if (item := items.get(uid)) is not None and not item.row.locked]
+    return found if len(found) == len(uids) else None
 
 
 def _remade(item: Item, mask: Mask) -> Item:

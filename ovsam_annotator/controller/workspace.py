@@ -354,6 +354,7 @@ class Workspace(QObject):
         self.names.attach(None)
         self._names_ready("")
         self.annotation.attach(None)
+        self.masks.attach(None)
         self.thumbnails.attach(None)
         self.navigation.attach(None)
 
