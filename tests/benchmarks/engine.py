@@ -12,6 +12,7 @@ import json
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -171,9 +172,9 @@ def clicking(predictor: OvsamPredictor, turns: int) -> dict[str, Any]:
     for name, rgb in (("0.3 MP", small), ("11 MP", np.ascontiguousarray(small.repeat(6, 0).repeat(6, 1)))):
         h, w = rgb.shape[:2]
 
-        def click(rgb: Any = rgb, h: int = h, w: int = w) -> None:
+        def click(rgb: Any = rgb, h: int = h, w: int = w, zoom: bool | None = None) -> None:
             spot = (random.random((1, 2)) * 0.8 + 0.1) * (w, h)
-            predictor.predict(spot, vocabulary=encoded, picture=rgb)
+            predictor.predict(spot, vocabulary=encoded, picture=rgb, zoom=zoom)
 
         def first(rgb: Any = rgb, click: Any = click) -> None:
             predictor.set_image(rgb)
@@ -181,9 +182,10 @@ def clicking(predictor: OvsamPredictor, turns: int) -> dict[str, Any]:
 
         first()
         figures[f"first reply {name} ms"] = round(float(np.median([timed(first) for _ in range(5 * turns)])), 1)
-        times = [timed(click) for _ in range(20 * turns)]
-        for share in (50, 95):
-            figures[f"further click {name} p{share} ms"] = round(float(np.percentile(times, share)), 1)
+        for kind, zoom in (("further click", None), ("further click without zoom", False)):
+            times = [timed(partial(click, zoom=zoom)) for _ in range(20 * turns)]
+            for share in (50, 95):
+                figures[f"{kind} {name} p{share} ms"] = round(float(np.percentile(times, share)), 1)
     return figures
 
 

@@ -98,6 +98,20 @@ def test_label_everything_by_name_and_above_a_score(driver, folder):
     assert not driver.workspace.proposals.active  # what is labelled is not proposed again
 
 
+def test_found_by_name_they_light_up_and_are_accepted_together(driver, folder):
+    driver.open(folder)
+    driver.workspace.run_command("model.everything")
+    driver.until(lambda: driver.workspace.proposals.active)
+    offered = [p.name for p in driver.workspace.proposals._found]
+    name = offered[-1]
+    driver.window.proposals._field.setText(name.upper())
+    driver.window.proposals._field.entered.emit()
+    assert driver.workspace.proposals._lit == name
+    driver.window.proposals.name_accepted.emit(name)
+    classes = driver.workspace.session.classes
+    assert [classes.name(item.row.class_uid) for item in driver.document] == [name] * offered.count(name)
+
+
 def test_the_previous_pictures_objects_are_offered_not_copied(driver, folder):
     driver.open(folder)
     driver.point(60, 40)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, QRect, Qt
+from PySide6.QtGui import QFont, QFontMetrics
 from PySide6.QtWidgets import QApplication, QWidget
 
 from ovsam_annotator.model.shapes import pixel_shape
@@ -179,3 +180,32 @@ def test_a_hole_is_no_part_of_a_mask():
     ring = np.ones((9, 9), bool)
     ring[3:6, 3:6] = False
     assert pixel_shape(ring).part_boxes() == [(0, 0, 9, 9)]
+
+
+@pytest.fixture
+def large_print(qtbot):
+    """Letters of twice their size, everywhere."""
+    application = QApplication.instance()
+    usual = application.font()
+    large = QFont(usual)
+    large.setPointSizeF(2 * usual.pointSizeF())
+    application.setFont(large)
+    yield
+    application.setFont(usual)
+
+
+@pytest.mark.usefixtures("large_print")
+def test_letters_of_twice_their_size_leave_the_list_whole_and_off_the_mask(driver, folder):
+    driver.window.resize(1280, 800)
+    driver.open(folder)
+    driver.point(60, 40)
+    driver.settle()
+    names, window = driver.window.label_list, driver.window
+    place = names.geometry()
+    assert window.rect().contains(place)
+    last = names._view.visualRect(names._model.index(8, 0))
+    assert names._view.viewport().rect().contains(last)
+    assert last.height() >= QFontMetrics(QApplication.font()).height()
+    mask = driver.canvas.suggestion_rects()[0].toAlignedRect()
+    mask.translate(driver.canvas.viewport().mapTo(window, QPoint(0, 0)))
+    assert not place.intersects(mask)
