@@ -75,14 +75,21 @@ class _View:
         return np.asarray(resized[y : y + h, x : x + w], np.uint8)
 
     def mask(self, mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-        """Cut the same view out of a mask, (h, w) 0 or 1, without resizing all of it."""
-        turned = np.ascontiguousarray(mask[:, ::-1] if self.flip else mask).astype(np.uint8) * 255
-        (y, x), (h, w) = self.offset_yx, self.shown_hw
+        """Cut the same view out of a mask, (h, w) 0 or 1; only the object's box is resized."""
+        shown = np.zeros(self.shown_hw, np.uint8)
+        x1, y1, x2, y2 = self.box(_tight(mask.view(np.uint8)))
+        (left, top), (right, bottom) = np.floor((x1, y1)).astype(int), np.ceil((x2, y2)).astype(int)
+        if right <= left or bottom <= top:
+            return shown
+        turned = np.ascontiguousarray(mask[:, ::-1] if self.flip else mask).view(np.uint8) * np.uint8(255)
+        y, x = self.offset_yx[0] + top, self.offset_yx[1] + left
         sy, sx = self.picture_hw[0] / self.size_hw[0], self.picture_hw[1] / self.size_hw[1]
         # Output pixel centres → picture pixel centres, as cv2.resize maps them.
         to_source = np.array([[sx, 0, (x + 0.5) * sx - 0.5], [0, sy, (y + 0.5) * sy - 0.5]])
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        return (cv2.warpAffine(turned, to_source, (w, h), flags=flags) > 127).astype(np.uint8)
+        size = (int(right - left), int(bottom - top))
+        shown[top:bottom, left:right] = cv2.warpAffine(turned, to_source, size, flags=flags) > 127
+        return shown
 
     def box(self, box: Sequence[float]) -> NDArray[np.float32]:
         x1, y1, x2, y2 = box
@@ -344,11 +351,14 @@ class PromptSamples(Samples):
             sides = np.tile(prompt_boxes[:, 2:] - prompt_boxes[:, :2], 2)
             noise = rng.uniform(-self.prompts.jitter, self.prompts.jitter, prompt_boxes.shape)
             prompt_boxes = (prompt_boxes + sides * noise).clip(0, self.settings.size).astype(np.float32)
+        inside: dict[int, NDArray[np.float32]] = {}
         points = np.zeros((len(as_point), 1, 2), np.float32)
-        for row, i in enumerate(as_point):
-            inside = np.flatnonzero(masks[i])
-            y, x = divmod(int(inside[int(rng.integers(len(inside)))]), masks.shape[2])
-            points[row, 0] = x + 0.5, y + 0.5
+        for row, i in enumerate(as_point.tolist()):
+            if i not in inside:
+                x1, y1, x2, y2 = boxes[i].astype(int)
+                y, x = np.nonzero(masks[i, y1:y2, x1:x2])
+                inside[i] = np.stack([x + x1 + 0.5, y + y1 + 0.5], axis=1, dtype=np.float32)
+            points[row, 0] = inside[i][int(rng.integers(len(inside[i])))]
         return {
             "object": torch.from_numpy(order.astype(np.int64)),
             "prompt_boxes": torch.from_numpy(prompt_boxes),
