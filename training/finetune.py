@@ -178,7 +178,10 @@ def finetune(args: FinetuneArgs) -> dict[str, Any]:
     if "masks" in args.learn:
         results.append(_learn_masks(args, network, train, val, vocabulary, kept))
     report: dict[str, Any] = {"train": len(train), "validation": len(val)}
-    if ranked is not None and "names" in args.learn:
+    if vocabulary is not None and ranked is not None and "names" in args.learn:
+        # What is seen decides how much the frozen branch says: from here on, measure the model that will be written.
+        seen = dict.fromkeys((*network.config.seen, *(entry.id for entry in vocabulary)))
+        network.config = replace(network.config, seen=tuple(seen))
         report["temperature"] = _recalibrate(network, val, ranked, kept)
     after = _figures(network, val, ranked, kept, clicked=clicked)
     report |= {"before": before, "after": after}
@@ -187,9 +190,7 @@ def finetune(args: FinetuneArgs) -> dict[str, Any]:
     if not all(result.main for result in results):  # the first process writes
         return report
     _print(report)
-    taught = tuple(e.id for e in vocabulary) if vocabulary and "names" in args.learn else ()
-    seen = tuple(dict.fromkeys((*network.config.seen, *taught)))
-    save_network(network, args.out, card=_card(args, report), seen=seen)
+    save_network(network, args.out, card=_card(args, report))
     if network.config.hashes.encoder != encoder:
         raise AssertionError("fine-tuning moved the encoder")
     (args.out / "finetune.json").write_text(json.dumps(report, indent=1), encoding="utf-8")

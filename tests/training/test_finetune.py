@@ -17,13 +17,15 @@ from ovsam_core.text import encode_vocabulary
 from ovsam_core.text_cache import write_phrases
 from ovsam_core.vocabulary import Vocabulary
 from tests.training.builders import NAMES, coco_file
-from training import finetune
+from training import finetune, metrics
 from training.args import ConfigError, command
 from training.bad_pictures import TooManyBadPicturesError
 from training.loop import fit
 from training.names import AdapterTask, RegionVectors, collate_vectors, embed_objects
 from training.options import LoopArgs, OptimArgs
-from training.records import read_records
+from training.recalibration import calibration_error, name_scores, ranks
+from training.records import names_of, read_records
+from training.train_clip2sam import training_vocabulary
 
 FAST = [
     "--prompts.boxes",
@@ -44,6 +46,7 @@ def start(folder, variant="none"):
     config = named_config("tiny")
     decoder = replace(config.decoder, skips=True, prompt_maps=True, content_tokens=True, box_start=True)
     config = replace(config, head=replace(config.head, variant=variant), decoder=decoder, seen=("car.n.01",))
+    torch.manual_seed(0)
     save_model(build_model(config), folder / "start")
     return folder / "start"
 
@@ -172,3 +175,20 @@ def test_the_temperature_is_fitted_again_and_saved(tmp_path):
     assert found["after"] != found["before"]
     assert found["objects"] == 3 * report["validation"]
     assert report["before"]["miou_centre"] is None  # names alone leave every mask as it is
+
+
+@pytest.mark.parametrize("variant", ["none", "fpn"])
+def test_what_is_measured_is_what_is_written(tmp_path, variant):
+    """Taught names count as seen already while temperature and guard look at the model, as they do for its user."""
+    args = finetune.FinetuneArgs(coco_file(tmp_path, 6), tmp_path / "new", model=str(start(tmp_path, variant)))
+    assert run(tmp_path, "--data", str(args.data)) == 0
+    report = json.loads((tmp_path / "new" / "finetune.json").read_text())
+    train, val = finetune._split(args)
+    ranked = finetune._beside(training_vocabulary("data", names_of(train)), args.names.beside)
+    predictor = load_predictor(tmp_path / "new", device="cpu", dtype="float32")
+    scores = name_scores(predictor, val, ranked)
+    assert calibration_error(scores, report["temperature"]["after"]) == pytest.approx(
+        report["temperature"]["ece_after"], abs=1e-4
+    )
+    found = metrics.accuracy(rank for rank in ranks(scores))
+    assert found["mean"] == pytest.approx(report["after"]["top1"])
