@@ -19,6 +19,7 @@ from ovsam_core.pictures import load_picture
 from ovsam_core.preprocess import normalise
 from training.records import decode_mask
 from training.sampling import draw_seed
+from training.shared_records import SharedRecords
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -77,7 +78,7 @@ class _View:
     def mask(self, mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
         """Cut the same view out of a mask, (h, w) 0 or 1; only the object's box is resized."""
         shown = np.zeros(self.shown_hw, np.uint8)
-        x1, y1, x2, y2 = self.box(_tight(mask.view(np.uint8)))
+        x1, y1, x2, y2 = self.box(_tight(mask.view(np.uint8)).tolist())
         (left, top), (right, bottom) = np.floor((x1, y1)).astype(int), np.ceil((x2, y2)).astype(int)
         if right <= left or bottom <= top:
             return shown
@@ -110,8 +111,8 @@ class Samples(Dataset[dict[str, Any]], ABC):
     frozen encoder can be kept. Without, every epoch has a view of its own.
     """
 
-    def __init__(self, pictures: Sequence[PictureRecord], *, seed: int, views: int = 0) -> None:
-        self.pictures, self.seed, self.views = list(pictures), seed, views
+    def __init__(self, pictures: Iterable[PictureRecord], *, seed: int, views: int = 0) -> None:
+        self.pictures, self.seed, self.views = SharedRecords(pictures), seed, views
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -120,8 +121,8 @@ class Samples(Dataset[dict[str, Any]], ABC):
         epoch, index = key
         bad: list[tuple[str, str]] = []
         for shift in range(_TRIES):
-            record = self.pictures[(index + shift) % len(self.pictures)]
             place = (index + shift) % len(self.pictures)
+            record = self.pictures[place]
             seed = draw_seed(self.seed, epoch, place)
             view = epoch % self.views if self.views else epoch
             try:
@@ -228,8 +229,7 @@ class PromptSamples(Samples):
     ) -> None:
         self.classes = dict(classes)
         self.federated = FederatedClasses(pictures, classes, federated) if federated else None
-        kept = [p for p in pictures if any(self._counts(o) for o in p.objects)]
-        super().__init__(kept, seed=seed, views=views)
+        super().__init__((p for p in pictures if any(map(self._counts, p.objects))), seed=seed, views=views)
         self.settings, self.prompts = settings, prompts
 
     def _counts(self, thing: ObjectRecord) -> bool:

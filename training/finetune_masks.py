@@ -73,7 +73,7 @@ class ViewSamples(Samples):
     def __init__(
         self, pictures: Sequence[PictureRecord], config: ModelConfig, args: ViewArgs, *, seed: int = 0, views: int = 0
     ) -> None:
-        super().__init__([p for p in pictures if p.masked()], seed=seed, views=views)
+        super().__init__((p for p in pictures if p.masked()), seed=seed, views=views)
         self.config, self.args = config, args
 
     def sample(self, record: PictureRecord, picture: Picture, seed: int, view_seed: int) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from training.tasks import Clip2Sam, LossArgs
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ovsam_core.config import InputConfig
     from training.records import PictureRecord
 
 __all__ = ["Clip2SamArgs", "class_rows", "main", "train", "training_vocabulary"]
@@ -121,21 +122,10 @@ def train(args: Clip2SamArgs) -> FitResult:
     Raises:
         OvsamError: data, model or options cannot be used; the message says which.
     """
-    masks = [read_records(p, _images(args, i)) for i, p in enumerate(args.data)]
-    boxes = [_without_masks(read_records(p)) for p in args.boxes_only]
-    whole = [read_class_folder(p) for p in args.class_folders]
-    sources = [*masks, *boxes, *whole]
-    names = names_of(p for pictures in sources for p in pictures)
-    vocabulary = training_vocabulary(args.classes, names)
-    rows = class_rows(vocabulary, names)
     network = load_network(args.model, weights=args.weights, seed=args.loop.seed)
+    vocabulary, rows, sets = _sources(args, network.config.input)
     encoded = encode_names(network, vocabulary)
     task = Clip2Sam(network, encoded, args.loss, trained=args.trained, frozen=args.frozen)
-    options: dict[str, Any] = {"seed": args.loop.seed, "federated": args.loss.federated}
-    sets = [PromptSamples(pictures, rows, network.config.input, args.prompts, **options) for pictures in sources]
-    for place, one in zip([*args.data, *args.boxes_only, *args.class_folders], sets, strict=True):
-        if not len(one):
-            raise FormatError(f"{place}: no picture has an object of the {len(vocabulary)} trained classes")
     data = sets[0] if len(sets) == 1 else _mixture(args, sets)
     result = fit(task, data, args.out, args.loop, args.optim, collate=collate, config=args)
     if result.main:
@@ -144,6 +134,22 @@ def train(args: Clip2SamArgs) -> FitResult:
         save_network(network, args.out / "model", card=card, seen=seen)
         print(f"wrote {args.out / 'model'}")
     return result
+
+
+def _sources(args: Clip2SamArgs, settings: InputConfig) -> tuple[Vocabulary, dict[str, int], list[PromptSamples]]:
+    """Return the trained names, category name → row, and a data set for each source; the lists read are let go."""
+    masks = [read_records(p, _images(args, i)) for i, p in enumerate(args.data)]
+    boxes = [_without_masks(read_records(p)) for p in args.boxes_only]
+    sources = [*masks, *boxes, *map(read_class_folder, args.class_folders)]
+    names = names_of(p for pictures in sources for p in pictures)
+    vocabulary = training_vocabulary(args.classes, names)
+    rows = class_rows(vocabulary, names)
+    options: dict[str, Any] = {"seed": args.loop.seed, "federated": args.loss.federated}
+    sets = [PromptSamples(pictures, rows, settings, args.prompts, **options) for pictures in sources]
+    for place, one in zip([*args.data, *args.boxes_only, *args.class_folders], sets, strict=True):
+        if not len(one):
+            raise FormatError(f"{place}: no picture has an object of the {len(vocabulary)} trained classes")
+    return vocabulary, rows, sets
 
 
 def _images(args: Clip2SamArgs, index: int) -> Path | None:
