@@ -21,6 +21,7 @@ from training.loop import FitResult, fit
 from training.networks import encode_names, load_network, save_network
 from training.options import LoopArgs, OptimArgs
 from training.records import names_of, read_class_folder, read_records
+from training.shared_records import SharedRecords
 from training.tasks import Clip2Sam, LossArgs
 
 if TYPE_CHECKING:
@@ -140,7 +141,8 @@ def _sources(args: Clip2SamArgs, settings: InputConfig) -> tuple[Vocabulary, dic
     """Return the trained names, category name → row, and a data set for each source; the lists read are let go."""
     masks = [read_records(p, _images(args, i)) for i, p in enumerate(args.data)]
     boxes = [_without_masks(read_records(p)) for p in args.boxes_only]
-    sources = [*masks, *boxes, *map(read_class_folder, args.class_folders)]
+    whole = [SharedRecords(read_class_folder(p)) for p in args.class_folders]
+    sources: list[Sequence[PictureRecord]] = [*masks, *boxes, *whole]
     names = names_of(p for pictures in sources for p in pictures)
     vocabulary = training_vocabulary(args.classes, names)
     rows = class_rows(vocabulary, names)
