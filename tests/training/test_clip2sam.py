@@ -173,6 +173,24 @@ def test_boxes_and_class_folders_are_mixed_in(tmp_path):
     assert all(row["names"] > 0 for row in rows)
 
 
+def test_loading_processes_change_nothing(tmp_path):
+    """Samples of spawned processes are those of the training process, over epochs, sources and unreadable pictures."""
+    data = coco_file(tmp_path, 5)
+    (tmp_path / "folders" / NAMES[0]).mkdir(parents=True)
+    (tmp_path / "folders" / NAMES[0] / "a.png").write_bytes((tmp_path / "images" / "0.png").read_bytes())
+    (tmp_path / "images" / "3.png").write_bytes(b"no picture")
+    save_model(tiny(), tmp_path / "start")
+    options = ["--data", str(data), "--class_folders", str(tmp_path / "folders"), "--model", str(tmp_path / "start")]
+    options += ["--classes", "data", "--epochs", "2", "--batch_size", "2", "--warmup_steps", "0", "--max_bad", "0.5"]
+    states = {}
+    for workers in ("0", "2"):
+        assert run(tmp_path / workers, *options, "--workers", workers) == 0
+        assert "3.png" in (tmp_path / workers / "bad_pictures.json").read_text()
+        states[workers] = load_model(tmp_path / workers / "model").state_dict()
+    assert all(torch.equal(value, states["2"][name]) for name, value in states["0"].items())
+    assert any(not torch.equal(v, states["2"][n]) for n, v in load_model(tmp_path / "start").state_dict().items())
+
+
 def test_data_without_trained_classes_is_refused(tmp_path, capsys):
     data = coco_file(tmp_path, 1, names=("zebra fish", "quokka", "okapi"))
     assert run(tmp_path / "run", "--data", str(data), "--model", "tiny") == 1
