@@ -205,9 +205,18 @@ def _row(count: int, runs: Sequence[Mapping[str, Any]], before: Mapping[str, Any
         row[name] |= {"gain": gain["mean"], "gain_se": gain["se"]}
     if "confidence" in before["objects"]:
         for name, key in (("ece", "confidence"), ("ece_kept", "confidence_kept")):
-            found = [run["objects"] for run in runs]
-            errors = [metrics.calibration_error(one[key], [r == 0 for r in one["rank"]]) or 0.0 for one in found]
-            row[name] = {"mean": float(np.mean(errors)), "se": None, "by_seed": errors, "gain": None}
+            found = [
+                metrics.calibration_error_with_se(run["objects"][key], [r == 0 for r in run["objects"]["rank"]])
+                for run in runs
+            ]
+            errors, uncertain = ([one[part] or 0.0 for one in found] for part in ("mean", "se"))
+            # All seeds are measured on the same objects: their mean is no surer than one of them.
+            row[name] = {
+                "mean": float(np.mean(errors)),
+                "se": float(np.mean(uncertain)),
+                "by_seed": errors,
+                "gain": None,
+            }
     return row
 
 

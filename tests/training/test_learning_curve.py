@@ -53,6 +53,7 @@ def test_a_row_for_every_number_of_pictures(tmp_path, learn, figures, monkeypatc
     assert [row["runs"] for row in rows] == [1, 2, 2]
     for row in rows:
         assert figures <= set(row)
+        assert all(row[name]["se"] is not None for name in figures)
         for name in figures - {"ece"}:
             assert row[name]["n"] == 6
             assert row[name]["gain"] == pytest.approx(row[name]["mean"] - rows[0][name]["mean"])
