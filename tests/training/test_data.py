@@ -38,6 +38,16 @@ def test_forty_prompts_lie_on_their_objects(tmp_path):
                 assert one["masks"][thing, y, x] == 1
 
 
+def test_box_prompts_are_jittered_by_a_share_of_their_sides(tmp_path):
+    one = samples(tmp_path, jitter=0.2)[0, 0]
+    exact = one["boxes"][one["object"][:21]]
+    moved = (one["prompt_boxes"] - exact).abs() / (exact[:, 2:] - exact[:, :2]).repeat(1, 2)
+    assert 0.05 < moved.mean() < 0.15
+    assert moved.max() <= 0.2 + 1e-6
+    assert one["prompt_boxes"].min() >= 0
+    assert one["prompt_boxes"].max() <= 64
+
+
 def test_pixels_and_masks_agree_after_flip_scale_and_crop(tmp_path):
     data = samples(tmp_path)
     for epoch in range(6):

@@ -130,8 +130,27 @@ def test_nan_stops_and_names_the_pictures(tmp_path):
 
 
 def test_divergence_stops(tmp_path):
-    with pytest.raises(DivergenceError, match=r"exploded|not finite"):
-        run(tmp_path, optim=optim_args(lr=1e4, warmup_steps=0, clip=0, schedule="constant"), epochs=30, explode=5.0)
+    wild = optim_args(lr=3.0, warmup_steps=0, clip=0, schedule="constant")
+    with pytest.raises(DivergenceError, match=r"exploded.*picture-"):
+        run(tmp_path / "watched", optim=wild, epochs=3, explode=5.0)
+    run(tmp_path / "left", optim=wild, epochs=3, explode=0.0)
+
+
+def test_gradients_are_clipped_before_the_step(tmp_path, monkeypatch):
+    norms = []
+    step = torch.optim.AdamW.step
+
+    def watched(self, *args, **kwargs):
+        gradients = [p.grad for group in self.param_groups for p in group["params"]]
+        norms.append(float(torch.stack([g.norm() for g in gradients]).norm()))
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", watched)
+    run(tmp_path / "free", optim=optim_args(clip=0), epochs=1)
+    free, norms[:] = max(norms), []
+    assert free > 0.1
+    run(tmp_path / "clipped", optim=optim_args(clip=0.01), epochs=1)
+    assert norms == pytest.approx([0.01] * len(norms), rel=1e-3)
 
 
 def test_few_unreadable_pictures_are_listed_and_many_stop(tmp_path):
