@@ -136,6 +136,14 @@ def test_divergence_stops(tmp_path):
     run(tmp_path / "left", optim=wild, epochs=3, explode=0.0)
 
 
+@pytest.mark.parametrize(("changes", "factor"), [({}, 0.25), ({"accumulate": 3}, 0.75), ({"batch_size": 8}, 0.5)])
+def test_the_rate_is_scaled_to_the_pictures_of_a_step(tmp_path, changes, factor):
+    optim = optim_args(lr=0.02, base_batch=16, warmup_steps=0, schedule="constant")
+    run(tmp_path, optim=optim, max_steps=2, **changes)
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [row["lr"] for row in rows] == pytest.approx([0.02 * factor] * 2)
+
+
 def test_gradients_are_clipped_before_the_step(tmp_path, monkeypatch):
     norms = []
     step = torch.optim.AdamW.step
