@@ -119,7 +119,8 @@ class FinetuneArgs:
         limit: use at most this many pictures, drawn by seed; 0 takes all.
         validation: share of pictures kept for validation.
         validation_objects: at most about this many of their objects are measured, spread over the pictures.
-        group: what must not stand on both sides: folder, none, field:group or pattern:REGEX on the file name.
+        group: what must not stand on both sides: folder, none, field:KEY of the pictures in the file, or pattern:REGEX
+            on the file name. A project has groups of its own, whatever KEY is.
         guard: refuse a model that is worse on validation by more than one standard error.
         views: what the mask stage looks at, where the decoder is of the full form.
         simulated: its prompts, corrections and loss there.
@@ -199,7 +200,11 @@ def finetune(args: FinetuneArgs) -> dict[str, Any]:
 
 
 def _split(args: FinetuneArgs) -> tuple[list[PictureRecord], list[PictureRecord]]:
-    pictures = [p for p in read_records(args.data, args.images) if p.masked()]
+    kind, _, key = args.group.partition(":")
+    pictures = read_records(args.data, args.images, group_key=key if kind == "field" else "group")
+    if kind == "field" and not any(p.group for p in pictures):
+        raise ConfigError(f"--group {args.group}: no picture of {args.data} has a {key!r}")
+    pictures = [p for p in pictures if p.masked()]
     if args.limit and len(pictures) > args.limit:
         chosen = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(args.loop.seed))
         pictures = [pictures[i] for i in sorted(chosen[: args.limit].tolist())]

@@ -93,13 +93,14 @@ class PictureRecord:
         return [o for o in self.objects if not o.crowd and o.segmentation]
 
 
-def read_records(path: Path, images: Path | None = None) -> list[PictureRecord]:
+def read_records(path: Path, images: Path | None = None, *, group_key: str = "group") -> list[PictureRecord]:
     """Read a COCO or LVIS file, a project file, or a folder of SA-1B files.
 
     Args:
         path: the JSON file; NAME.ovsam is read as a project, whose reviewed objects count; a folder as SA-1B.
         images: folder that the file names are relative to; None takes `images` beside the file, or its own folder
             where there is none or where the first picture lies there.
+        group_key: key of a COCO file's pictures that names their group; a project has groups of its own.
 
     Raises:
         FormatError: any error the engine's reader reports, with place and field.
@@ -114,7 +115,7 @@ def read_records(path: Path, images: Path | None = None) -> list[PictureRecord]:
         found = records_of(dataset, path.parent)
         return [replace(p, path=files.get(p.id, p.path), group=groups.get(p.id, "")) for p in found]
     dataset, _ = read_coco(path)
-    return records_of(dataset, images or _beside(path, dataset))
+    return records_of(dataset, images or _beside(path, dataset), group_key=group_key)
 
 
 def _beside(path: Path, dataset: CocoDataset) -> Path:
@@ -124,12 +125,12 @@ def _beside(path: Path, dataset: CocoDataset) -> Path:
     return inside if inside.is_dir() and not here else path.parent
 
 
-def records_of(dataset: CocoDataset, folder: Path) -> list[PictureRecord]:
+def records_of(dataset: CocoDataset, folder: Path, *, group_key: str = "group") -> list[PictureRecord]:
     """Return the records of a COCO file already read; `folder` is where its pictures lie."""
     names = {c.id: c.name for c in dataset.categories}
     objects = dataset.by_image()
     return [
-        _picture(item, folder, names, tuple(_coco_object(a, item, names) for a in objects[item.id]))
+        _picture(item, folder, names, tuple(_coco_object(a, item, names) for a in objects[item.id]), group_key)
         for item in dataset.images
     ]
 
@@ -237,7 +238,7 @@ def _coco_object(item: AnnotationRecord, image: ImageRecord, names: dict[int, st
 
 
 def _picture(
-    item: ImageRecord, folder: Path, names: dict[int, str], objects: tuple[ObjectRecord, ...]
+    item: ImageRecord, folder: Path, names: dict[int, str], objects: tuple[ObjectRecord, ...], group_key: str
 ) -> PictureRecord:
     path = folder / item.file_name
     if not path.exists() and (folder / path.name).exists():  # LVIS names split and file, COCO's folders the file alone
@@ -251,7 +252,7 @@ def _picture(
         objects,
         frozenset(names[c] for c in extra.get("neg_category_ids", ()) if c in names),
         frozenset(names[c] for c in extra.get("not_exhaustive_category_ids", ()) if c in names),
-        str(extra.get("group", "")),
+        str(extra.get(group_key, "")),
         federated="neg_category_ids" in extra,
     )
 

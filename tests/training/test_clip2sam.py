@@ -151,26 +151,13 @@ def test_boxes_and_class_folders_are_mixed_in(tmp_path):
         (tmp_path / "folders" / name).mkdir(parents=True)
         (tmp_path / "folders" / name / "a.png").write_bytes((tmp_path / "images" / "0.png").read_bytes())
     save_model(tiny(), tmp_path / "start")
-    code = run(
-        tmp_path / "run",
-        "--data",
-        str(data),
-        "--boxes_only",
-        str(data),
-        "--class_folders",
-        str(tmp_path / "folders"),
-        "--ratios",
-        "2,1,1",
-        "--model",
-        str(tmp_path / "start"),
-        "--classes",
-        "data",
-        "--max_steps",
-        "6",
-    )
-    assert code == 0
-    rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
-    assert all(row["names"] > 0 for row in rows)
+    options = ["--data", str(data), "--boxes_only", str(data), "--class_folders", str(tmp_path / "folders")]
+    options += ["--model", str(tmp_path / "start"), "--classes", "data", "--max_steps", "6"]
+    for ratios, masks in (("2,1,1", True), ("0,1,1", False)):
+        assert run(tmp_path / ratios, *options, "--ratios", ratios) == 0
+        rows = [json.loads(line) for line in (tmp_path / ratios / "log.jsonl").read_text().splitlines()]
+        assert all(row["names"] > 0 for row in rows)
+        assert any(row.get("bce", 0) > 0 for row in rows) == masks  # the file's masks are not used a second time
 
 
 def test_loading_processes_change_nothing(tmp_path):
@@ -189,6 +176,15 @@ def test_loading_processes_change_nothing(tmp_path):
         states[workers] = load_model(tmp_path / workers / "model").state_dict()
     assert all(torch.equal(value, states["2"][name]) for name, value in states["0"].items())
     assert any(not torch.equal(v, states["2"][n]) for n, v in load_model(tmp_path / "start").state_dict().items())
+
+
+def test_the_papers_training_classes():
+    """48 of COCO's names, and LVIS without its 337 rare ones."""
+    assert len(train_clip2sam.training_vocabulary("coco-base", [])) == 48
+    lvis = train_clip2sam.training_vocabulary("lvis-norare", [])
+    assert len(lvis) == 866
+    assert lvis.find("aerosol can")  # common
+    assert not lvis.find("applesauce")  # rare
 
 
 def test_data_without_trained_classes_is_refused(tmp_path, capsys):

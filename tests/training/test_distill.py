@@ -108,6 +108,7 @@ def test_the_stage_learns_the_neck_alone(tmp_path):
     assert rows[-1]["mse"] < 0.8 * rows[0]["mse"]
     figures = json.loads((tmp_path / "run" / "explained_variance.json").read_text())
     assert figures["explained_mean_map"] == 0.0
+    assert figures["explained_shuffled_teacher"] < 0.5  # another picture's features, not the picture's own
     assert figures["explained"] == pytest.approx(1 - figures["mse_student"] / figures["mse_mean_map"])
     old, new = build_model(named_config("tiny")), load_model(tmp_path / "run" / "model")
     moved = {n.split(".")[0] for n, v in new.state_dict().items() if not torch.equal(v, old.state_dict()[n])}

@@ -148,6 +148,21 @@ def test_one_picture_is_too_few(tmp_path):
         )
 
 
+def test_a_group_stands_on_one_side(tmp_path):
+    path = coco_file(tmp_path, 8)
+    raw = json.loads(path.read_text())
+    for image in raw["images"]:
+        image["patient"] = f"p{image['id'] // 2}"
+    path.write_text(json.dumps(raw))
+    args = finetune.FinetuneArgs(path, tmp_path / "new", group="field:patient", validation=0.3)
+    for args.loop.seed in range(3):
+        train, val = ({p.group for p in side} for side in finetune._split(args))
+        assert train | val == {"p0", "p1", "p2", "p3"}
+        assert not train & val
+    with pytest.raises(ConfigError, match=r"field:slide: no picture of .*data_0\.json has a 'slide'"):
+        finetune._split(replace(args, group="field:slide"))
+
+
 def test_unknown_part(tmp_path):
     args = finetune.FinetuneArgs(coco_file(tmp_path, 2), tmp_path / "new", learn=("mask",))
     with pytest.raises(ConfigError, match="masks, names or both"):
