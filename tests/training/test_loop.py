@@ -20,6 +20,7 @@ from training.bad_pictures import TooManyBadPicturesError
 from training.loop import DivergenceError, fit
 from training.options import learning_rate_factor
 from training.progress import Progress
+from training.task import parameter_groups
 
 ROOT = Path(__file__).parents[2]
 
@@ -134,6 +135,18 @@ def test_divergence_stops(tmp_path):
     with pytest.raises(DivergenceError, match=r"exploded.*picture-"):
         run(tmp_path / "watched", optim=wild, epochs=3, explode=5.0)
     run(tmp_path / "left", optim=wild, epochs=3, explode=0.0)
+
+
+@pytest.mark.parametrize("norms", [False, True])
+def test_weight_decay_spares_norms_unless_told(norms):
+    task = Line()
+    decay = {}
+    for group in parameter_groups(task, optim_args(weight_decay=0.05, norm_decay=norms)):
+        decay |= {id(p): group["weight_decay"] for p in group["params"]}
+    first, norm, _ = task.learnt
+    assert decay[id(first.weight)] == 0.05
+    assert decay[id(norm.weight)] == decay[id(norm.bias)] == (0.05 if norms else 0.0)
+    assert len(decay) == len(list(task.learnt.parameters()))
 
 
 @pytest.mark.parametrize(("changes", "factor"), [({}, 0.25), ({"accumulate": 3}, 0.75), ({"batch_size": 8}, 0.5)])

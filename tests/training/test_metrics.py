@@ -58,8 +58,8 @@ def test_next_click_always_lies_on_an_error_of_its_kind(truth, predicted):
 
 
 def test_clicks_to_reach():
-    result = metrics.clicks_to_reach([[0.5, 0.85], [0.9, 0.9], [0.1, 0.2]], 0.8)
-    assert result["mean"] == pytest.approx((2 + 1 + 2) / 3)
+    result = metrics.clicks_to_reach([[0.5, 0.85, 0.9, 0.9], [0.9, 0.9, 0.9, 0.9], [0.1, 0.2, 0.3, 0.4]], 0.8)
+    assert result["mean"] == pytest.approx((2 + 1 + 4) / 3)
     assert result["reached"] == pytest.approx(2 / 3)
 
 
