@@ -163,6 +163,17 @@ def test_a_group_stands_on_one_side(tmp_path):
         finetune._split(replace(args, group="field:slide"))
 
 
+def test_a_limit_draws_pictures_by_seed(tmp_path):
+    args = finetune.FinetuneArgs(coco_file(tmp_path, 8), tmp_path / "new", limit=4, group="none")
+    drawn = []
+    for args.loop.seed in (0, 1, 2, 0):
+        train, val = finetune._split(args)
+        drawn.append({p.id for p in (*train, *val)})
+    assert all(len(ids) == 4 for ids in drawn)
+    assert drawn[0] == drawn[3]
+    assert len({frozenset(ids) for ids in drawn}) > 1
+
+
 def test_unknown_part(tmp_path):
     args = finetune.FinetuneArgs(coco_file(tmp_path, 2), tmp_path / "new", learn=("mask",))
     with pytest.raises(ConfigError, match="masks, names or both"):
