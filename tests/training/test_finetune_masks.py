@@ -50,6 +50,14 @@ def test_masks_lie_on_their_pixels(tmp_path, zoom, side):
     assert kinds == {"0/0", "0/1", "0/2"}
 
 
+def test_a_crop_of_a_mirrored_picture_shows_its_object(tmp_path):
+    config = tiny().config
+    (record,) = read_records(coco_file(tmp_path, 1))
+    alone = replace(record, objects=record.objects[:1])  # at the left
+    data = ViewSamples([alone], config, ViewArgs(zoom=1.0, flip=1.0, smallest=4.0), seed=2, views=3)
+    assert [len(data[epoch, 0]["masks"]) for epoch in range(3)] == [1, 1, 1]
+
+
 def test_a_flip_turns_picture_and_masks_alike(tmp_path):
     config = tiny().config
     plain = samples(tmp_path, config, zoom=0.0, objects=3)[0, 0]

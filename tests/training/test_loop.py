@@ -16,10 +16,12 @@ from safetensors.torch import load_file
 from ovsam_core.errors import CheckpointError
 from tests.training.toys import Line, Points, collate, loop_args, optim_args
 from training import checkpoints
+from training.averaging import WeightAverage
 from training.bad_pictures import TooManyBadPicturesError
 from training.loop import DivergenceError, fit
 from training.options import learning_rate_factor
 from training.progress import Progress
+from training.sampling import EpochBatches
 from training.task import parameter_groups
 
 ROOT = Path(__file__).parents[2]
@@ -135,6 +137,29 @@ def test_divergence_stops(tmp_path):
     with pytest.raises(DivergenceError, match=r"exploded.*picture-"):
         run(tmp_path / "watched", optim=wild, epochs=3, explode=5.0)
     run(tmp_path / "left", optim=wild, epochs=3, explode=0.0)
+
+
+def test_every_epoch_has_an_order_of_its_own():
+    batches = EpochBatches(12, batch=2, world=1, rank=0, seed=0)
+    orders = []
+    for batches.epoch in (0, 1, 0):
+        orders.append([index for batch in batches for _, index in batch])
+    assert all(sorted(order) == list(range(12)) for order in orders)
+    assert orders[0] == orders[2] != orders[1]
+
+
+@pytest.mark.parametrize(("step", "share"), [(1000, 0.1), (0, 0.9)])
+def test_the_average_follows_slowly_and_a_young_one_faster(step, share):
+    task = Line()
+    average = WeightAverage(task, 0.9)
+    average.start()
+    before = {name: value.clone() for name, value in average.weights.items()}
+    with torch.no_grad():
+        for parameter in task.learnt.parameters():
+            parameter.add_(1)
+    average.update(step)
+    for name, value in before.items():
+        torch.testing.assert_close(average.weights[name], value + share)
 
 
 @pytest.mark.parametrize("norms", [False, True])
